@@ -1,0 +1,189 @@
+//! Keys. Each kind of key is a type of its own, so that a listener can never be looked up by a backend's name.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+/// Names a Gateway.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GatewayKey {
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+}
+
+/// Names one listener of a Gateway. Unique across Gateways, so that one data plane may serve several.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerKey {
+    pub gateway: GatewayKey,
+    pub name: Arc<str>,
+}
+
+/// The kind of object that a [`RouteKey`] points back to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum RouteKind {
+    HttpRoute,
+}
+
+/// Names one rule of a route object. `rule` is its position in `spec.rules`, from 0.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteKey {
+    pub kind: RouteKind,
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+    pub rule: u16,
+}
+
+/// The kind of object that a [`BackendKey`] points back to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum BackendKind {
+    /// A core `Service`; its addresses come from EndpointSlices.
+    Service,
+    /// A `Backend` of our own group: host names or addresses.
+    Backend,
+}
+
+/// Names one port of what a user calls a backend.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackendKey {
+    pub kind: BackendKind,
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+    pub port: u16,
+}
+
+/// Names a TLS certificate with its private key (a Secret).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CertificateKey {
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+}
+
+/// Names any resource; what a delta removes and what a refusal points at.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ResourceKey {
+    Listener(ListenerKey),
+    Route(RouteKey),
+    Backend(BackendKey),
+    Endpoints(BackendKey),
+    Certificate(CertificateKey),
+}
+
+impl GatewayKey {
+    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl ListenerKey {
+    pub fn new(gateway: GatewayKey, name: impl Into<Arc<str>>) -> Self {
+        Self { gateway, name: name.into() }
+    }
+}
+
+impl RouteKey {
+    pub fn http(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>, rule: u16) -> Self {
+        Self { kind: RouteKind::HttpRoute, namespace: namespace.into(), name: name.into(), rule }
+    }
+}
+
+impl BackendKey {
+    pub fn service(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>, port: u16) -> Self {
+        Self { kind: BackendKind::Service, namespace: namespace.into(), name: name.into(), port }
+    }
+
+    pub fn backend(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>, port: u16) -> Self {
+        Self { kind: BackendKind::Backend, namespace: namespace.into(), name: name.into(), port }
+    }
+}
+
+impl CertificateKey {
+    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl ResourceKey {
+    /// Whether the resource belongs to the live lane (never versioned, never waits).
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Endpoints(_) | Self::Certificate(_))
+    }
+}
+
+impl fmt::Display for GatewayKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl fmt::Display for ListenerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.gateway, self.name)
+    }
+}
+
+impl fmt::Display for RouteKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::HttpRoute => "HTTPRoute",
+        })
+    }
+}
+
+impl fmt::Display for RouteKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}/{}", self.kind, self.namespace, self.name, self.rule)
+    }
+}
+
+impl fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Service => "Service",
+            Self::Backend => "Backend",
+        })
+    }
+}
+
+impl fmt::Display for BackendKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}:{}", self.kind, self.namespace, self.name, self.port)
+    }
+}
+
+impl fmt::Display for CertificateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl fmt::Display for ResourceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listener(key) => write!(f, "listener {key}"),
+            Self::Route(key) => write!(f, "route {key}"),
+            Self::Backend(key) => write!(f, "backend {key}"),
+            Self::Endpoints(key) => write!(f, "endpoints {key}"),
+            Self::Certificate(key) => write!(f, "certificate {key}"),
+        }
+    }
+}
+
+/// Debug and Serialize print what Display prints: keys are read by people.
+macro_rules! printed_as_displayed {
+    ($($key:ty),+) => {$(
+        impl fmt::Debug for $key {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl Serialize for $key {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    )+};
+}
+
+printed_as_displayed!(GatewayKey, ListenerKey, RouteKey, BackendKey, CertificateKey, ResourceKey);

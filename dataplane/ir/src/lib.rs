@@ -1,0 +1,45 @@
+//! What a gateway means, in our own words. No Kubernetes type, no clock, no I/O, no async: `Cargo.toml` is the proof.
+//!
+//! ```text
+//! translate ─► Snapshot { config, live } ─► wire (encode / decode, diff / apply) ─► router (compile, find)
+//! ```
+//!
+//! A resource mirrors an object that a user wrote and points *up* to its parent: a [`Route`] is one rule of an
+//! HTTPRoute and names the listeners it is attached to. So an edited object is one small message.
+//!
+//! Two lanes (see `docs/concepts/versions.md`): [`Config`] is versioned, [`Live`] never waits and never comes back.
+
+mod backend;
+mod certificate;
+mod digest;
+mod endpoints;
+mod filter;
+mod host;
+mod key;
+mod listener;
+mod matches;
+mod path;
+mod pattern;
+mod precedence;
+mod route;
+mod secret;
+mod serialize;
+mod snapshot;
+
+pub use backend::{Backend, BackendTls, Protocol, Source, Target};
+pub use certificate::Certificate;
+pub use digest::Digest;
+pub use endpoints::{Endpoint, Endpoints};
+pub use filter::{Filter, Fraction, HeaderEdits, Mirror, PathRewrite, Redirect, UrlRewrite};
+pub use host::{Authority, Host, HostPattern, InvalidHost};
+pub use key::{
+    BackendKey, BackendKind, CertificateKey, GatewayKey, ListenerKey, ResourceKey, RouteKey, RouteKind,
+};
+pub use listener::{Listener, ListenerProtocol, TlsTermination};
+pub use matches::{HeaderMatch, Match, QueryMatch, StringMatch};
+pub use path::{InvalidPath, PathMatch, PathView};
+pub use pattern::{InvalidPattern, Pattern};
+pub use precedence::{PathRank, Precedence};
+pub use route::{Action, Attachment, Failure, Route, RouteHostname, Timeouts, WeightedBackend};
+pub use secret::Secret;
+pub use snapshot::{Config, Live, Resource, Snapshot};

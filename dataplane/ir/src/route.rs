@@ -1,0 +1,96 @@
+//! Routes: one rule of an HTTPRoute, with the listeners it is attached to.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::{Filter, HostPattern, ListenerKey, Match, Redirect, RouteKey, Target};
+
+/// One rule. Everything about it is here; nothing else changes its meaning but the backends it names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Route {
+    pub key: RouteKey,
+    /// The rule's `name`, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule_name: Option<Box<str>>,
+    /// `metadata.creationTimestamp` of the object in seconds since 1970; older routes win ties.
+    pub created: i64,
+    /// Sorted by listener. Empty lists are left out by `translate`: an unattached rule is no resource.
+    pub attachments: Vec<Attachment>,
+    /// Never empty; any of them suffices.
+    pub matches: Vec<Match>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<Filter>,
+    pub action: Action,
+    #[serde(skip_serializing_if = "Timeouts::is_off")]
+    pub timeouts: Timeouts,
+}
+
+/// The listener that a rule is attached to, and for which of its hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Attachment {
+    pub listener: ListenerKey,
+    /// Never empty.
+    pub hostnames: Vec<RouteHostname>,
+}
+
+/// One hostname under which a rule is reached.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct RouteHostname {
+    /// The intersection of the listener's hostname and the route's: what requests are looked up by.
+    pub effective: HostPattern,
+    /// What the route itself says ([`HostPattern::Any`] if nothing): what precedence is decided by
+    /// (Gateway API 1.7 `GatewayRouteHostnameIntersectionPrecedence`).
+    pub written: HostPattern,
+}
+
+/// What becomes of a request that matched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    /// Picked by weight. Empty, or all of weight 0, answers 500.
+    Forward(Vec<WeightedBackend>),
+    Redirect(Redirect),
+    /// The rule is broken as a whole (a filter that cannot be resolved, say): it denies, it is never skipped.
+    Fail(Failure),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WeightedBackend {
+    pub target: Target,
+    /// 0 to 1,000,000. 0 gets nothing.
+    pub weight: u32,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<Filter>,
+}
+
+/// Why we answer instead of a backend; decides the status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Failure {
+    /// 500: a backendRef that names nothing that exists, or nothing that may be named from here.
+    InvalidBackend,
+    /// 500: a filter that cannot be honoured.
+    InvalidFilter,
+    /// 500: the rule has no backend that could take traffic.
+    NoBackends,
+    /// 500: a match that cannot be honoured.
+    InvalidMatch,
+}
+
+/// None means no limit of the rule's own (Gateway API: `0s`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Timeouts {
+    /// From the request's head to the end of the response, retries included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<Duration>,
+    /// One try: from the upstream request's head to the response's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backend_request: Option<Duration>,
+}
+
+impl Timeouts {
+    pub fn is_off(&self) -> bool {
+        *self == Self::default()
+    }
+}

@@ -1,0 +1,131 @@
+//! Everything that one data plane executes, in two lanes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::{
+    Backend, BackendKey, Certificate, CertificateKey, Endpoints, Listener, ListenerKey, ResourceKey, Route, RouteKey,
+};
+
+/// The versioned lane: immutable once published, shared with its neighbours.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Config {
+    pub listeners: BTreeMap<ListenerKey, Arc<Listener>>,
+    pub routes: BTreeMap<RouteKey, Arc<Route>>,
+    pub backends: BTreeMap<BackendKey, Arc<Backend>>,
+}
+
+/// The live lane: never versioned, never waits, never comes back with a rollback.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Live {
+    pub endpoints: BTreeMap<BackendKey, Arc<Endpoints>>,
+    pub certificates: BTreeMap<CertificateKey, Arc<Certificate>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Snapshot {
+    pub config: Config,
+    pub live: Live,
+}
+
+/// Any resource, as deltas carry them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Resource {
+    Listener(Arc<Listener>),
+    Route(Arc<Route>),
+    Backend(Arc<Backend>),
+    Endpoints(Arc<Endpoints>),
+    Certificate(Arc<Certificate>),
+}
+
+impl Resource {
+    pub fn key(&self) -> ResourceKey {
+        match self {
+            Self::Listener(listener) => ResourceKey::Listener(listener.key.clone()),
+            Self::Route(route) => ResourceKey::Route(route.key.clone()),
+            Self::Backend(backend) => ResourceKey::Backend(backend.key.clone()),
+            Self::Endpoints(endpoints) => ResourceKey::Endpoints(endpoints.key.clone()),
+            Self::Certificate(certificate) => ResourceKey::Certificate(certificate.key.clone()),
+        }
+    }
+}
+
+impl Snapshot {
+    /// Puts a resource under its key and returns the one that it replaces.
+    pub fn insert(&mut self, resource: Resource) -> Option<Resource> {
+        match resource {
+            Resource::Listener(value) => {
+                self.config.listeners.insert(value.key.clone(), value).map(Resource::Listener)
+            }
+            Resource::Route(value) => self.config.routes.insert(value.key.clone(), value).map(Resource::Route),
+            Resource::Backend(value) => self.config.backends.insert(value.key.clone(), value).map(Resource::Backend),
+            Resource::Endpoints(value) => {
+                self.live.endpoints.insert(value.key.clone(), value).map(Resource::Endpoints)
+            }
+            Resource::Certificate(value) => {
+                self.live.certificates.insert(value.key.clone(), value).map(Resource::Certificate)
+            }
+        }
+    }
+
+    pub fn remove(&mut self, key: &ResourceKey) -> Option<Resource> {
+        match key {
+            ResourceKey::Listener(key) => self.config.listeners.remove(key).map(Resource::Listener),
+            ResourceKey::Route(key) => self.config.routes.remove(key).map(Resource::Route),
+            ResourceKey::Backend(key) => self.config.backends.remove(key).map(Resource::Backend),
+            ResourceKey::Endpoints(key) => self.live.endpoints.remove(key).map(Resource::Endpoints),
+            ResourceKey::Certificate(key) => self.live.certificates.remove(key).map(Resource::Certificate),
+        }
+    }
+
+    /// Every resource, config lane first, each kind in key order.
+    pub fn resources(&self) -> impl Iterator<Item = Resource> + '_ {
+        let config = &self.config;
+        let live = &self.live;
+        (config.listeners.values().cloned().map(Resource::Listener))
+            .chain(config.routes.values().cloned().map(Resource::Route))
+            .chain(config.backends.values().cloned().map(Resource::Backend))
+            .chain(live.endpoints.values().cloned().map(Resource::Endpoints))
+            .chain(live.certificates.values().cloned().map(Resource::Certificate))
+    }
+
+    /// Takes all resources of `other` in. Standalone uses it to serve several Gateways from one process; keys of
+    /// different Gateways never clash, and what they share (routes, backends) is merged by [`Snapshot::merge_route`].
+    pub fn merge(&mut self, other: Self) {
+        for resource in other.resources() {
+            match resource {
+                Resource::Route(route) => self.merge_route(&route),
+                other => {
+                    self.insert(other);
+                }
+            }
+        }
+    }
+
+    /// Two Gateways' snapshots hold the same rule with the attachments of one Gateway each: join them.
+    fn merge_route(&mut self, route: &Arc<Route>) {
+        match self.config.routes.get_mut(&route.key) {
+            Some(present) => {
+                let present = Arc::make_mut(present);
+                present.attachments.extend(route.attachments.iter().cloned());
+                present.attachments.sort_by(|a, b| a.listener.cmp(&b.listener));
+            }
+            None => {
+                self.config.routes.insert(route.key.clone(), Arc::clone(route));
+            }
+        }
+    }
+}
+
+impl FromIterator<Resource> for Snapshot {
+    fn from_iter<I: IntoIterator<Item = Resource>>(resources: I) -> Self {
+        let mut snapshot = Self::default();
+        for resource in resources {
+            snapshot.insert(resource);
+        }
+        snapshot
+    }
+}
