@@ -11,6 +11,7 @@
 
 mod backend;
 mod certificate;
+mod delta;
 mod digest;
 mod endpoints;
 mod filter;
@@ -28,6 +29,7 @@ mod snapshot;
 
 pub use backend::{Backend, BackendTls, Protocol, Source, Target};
 pub use certificate::Certificate;
+pub use delta::{Change, Delta};
 pub use digest::Digest;
 pub use endpoints::{Endpoint, Endpoints};
 pub use filter::{Filter, Fraction, HeaderEdits, Mirror, PathRewrite, Redirect, UrlRewrite};
