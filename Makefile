@@ -1,0 +1,29 @@
+# The one front door: the same verbs for people and for CI. Each installs what it needs and is safe to run twice.
+# Build output and tools live in ${XDG_CACHE_HOME:-~/.cache}/portcullis, never in the checkout.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run test bench crds fmt lint fuzz
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F"|" "{ printf \"%-15s %s\\n\", \$$1, \$$2 }"
+
+run: ## serve docs/examples/quickstart (CONFIG=DIR serves another folder)
+	@scripts/run.sh
+
+test: ## everything CI runs: format, lints, licences, all tests, fuzz, bench gate
+	@scripts/test.sh
+
+bench: ## instructions, bytes and memory beside the peers (ONLY=quick; UPDATE=1 renews the baseline)
+	@scripts/bench.sh $(or $(ONLY),quick)
+
+crds: ## write crds/yaml from the Rust types
+	@. scripts/lib.sh && need_rust && cargo run --quiet --locked -p portcullis-crds --bin crds
+
+fmt: ## format the source
+	@. scripts/lib.sh && need_rust && cargo fmt --all
+
+lint: ## formatting, clippy and licences, as CI judges them
+	@. scripts/lib.sh && need_rust && cargo fmt --all --check && cargo clippy --locked --workspace --all-targets -- -D warnings && scripts/deny.sh
+
+fuzz: ## run the fuzz targets (FUZZ_SECONDS for each)
+	@scripts/fuzz.sh

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# bench.sh [quick|gate]: `quick` prints and keeps the whole table, beside the peers; `gate` measures our own instructions only and
+# fails when one is more than 2 % above benches/baseline.json. UPDATE=1 renews that file.
+. "$(dirname "$0")/lib.sh"
+
+mode="${1:-quick}"
+case "$mode" in
+quick | gate) ;;
+*) die "unknown bench '$mode': use ONLY=quick (the default) or ONLY=gate" ;;
+esac
+
+need_rust
+need_bench_tools
+start=$SECONDS
+say "building the release binaries (fat LTO: minutes when cold)"
+binaries=(--bin bench --bin portcullis --bin portcullis-dataplane --bin apply_cost)
+[ "$mode" = gate ] || binaries+=(--bin peer_pingora --bin peer_hyper)
+cargo build --locked --release --workspace "${binaries[@]}"
+say "built in $(elapsed $((SECONDS - start)))"
+
+arguments=("$mode" --bin-dir "$CARGO_TARGET_DIR/release" --out "$CACHE/bench" --baseline benches/baseline.json)
+[ -z "${UPDATE:-}" ] || arguments+=(--update-baseline)
+"$CARGO_TARGET_DIR/release/bench" "${arguments[@]}"
