@@ -1,0 +1,107 @@
+//! The generated files are what the types say, and the definitions hold what they promise.
+
+use std::path::Path;
+
+use portcullis_crds::{Backend, BackendProtocol, GatewayParameters, manifests};
+use serde_json::{Value, json};
+
+fn definitions() -> Vec<Value> {
+    manifests().unwrap().iter().map(|manifest| serde_norway::from_str(&manifest.yaml).unwrap()).collect()
+}
+
+/// Calls `visit` with the path and the schema of every property.
+fn walk(path: &str, schema: &Value, visit: &mut dyn FnMut(&str, &Value)) {
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        visit(&path, property);
+        walk(&path, property, visit);
+        walk(&format!("{path}[]"), &property["items"], visit);
+    }
+}
+
+#[test]
+fn checked_in_files_are_what_the_types_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["yaml", "../charts/portcullis-crds/templates"] {
+        let mut expected: Vec<String> = Vec::new();
+        for manifest in manifests().unwrap() {
+            let path = root.join(folder).join(&manifest.file_name);
+            let present = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(present == manifest.yaml, "{} is out of date; run `make crds`", path.display());
+            expected.push(manifest.file_name);
+        }
+        let mut present: Vec<String> = std::fs::read_dir(root.join(folder))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        present.sort();
+        expected.sort();
+        assert_eq!(present, expected, "{folder} holds files of kinds that are gone");
+    }
+}
+
+#[test]
+fn every_field_is_described_and_every_list_and_string_is_bounded() {
+    for definition in definitions() {
+        let kind = &definition["spec"]["names"]["kind"];
+        for version in definition["spec"]["versions"].as_array().unwrap() {
+            let schema = &version["schema"]["openAPIV3Schema"]["properties"]["spec"];
+            walk("spec", schema, &mut |path, property| {
+                assert!(property["description"].is_string(), "{kind} {path} has no description");
+                match property["type"].as_str() {
+                    Some("array") => assert!(property["maxItems"].is_number(), "{kind} {path} has no maxItems"),
+                    Some("string") => assert!(
+                        ["maxLength", "pattern", "enum"].iter().any(|bound| !property[*bound].is_null()),
+                        "{kind} {path} has no bound"
+                    ),
+                    Some("integer") => assert!(property["maximum"].is_number(), "{kind} {path} has no maximum"),
+                    _ => {}
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn the_rules_that_no_bound_can_say_are_in_the_definitions() {
+    let all = manifests().unwrap().iter().map(|manifest| manifest.yaml.clone()).collect::<String>();
+    for message in [
+        "use either hostname in every endpoint or ip in every endpoint",
+        "give exactly one of hostname and ip",
+        "ip must be an IPv4 or IPv6 address",
+        "give exactly one of caCertificateRefs and wellKnownCACertificates",
+        "give hostname for type Hostname, and uri for type URI",
+        "connectTimeout must be from 1ms to 1m",
+        "ports must be unique",
+    ] {
+        assert!(all.contains(message), "{message}");
+    }
+}
+
+#[test]
+fn status_is_a_subresource_with_conditions_keyed_by_type() {
+    for definition in definitions() {
+        let version = &definition["spec"]["versions"][0];
+        assert!(version["subresources"]["status"].is_object());
+        let status = &version["schema"]["openAPIV3Schema"]["properties"]["status"];
+        let conditions = &status["properties"]["conditions"];
+        assert_eq!(conditions["x-kubernetes-list-type"], "map");
+        assert_eq!(conditions["x-kubernetes-list-map-keys"], json!(["type"]));
+        assert!(!version["additionalPrinterColumns"].as_array().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn objects_of_users_are_read_with_their_defaults() {
+    let backend: Backend = serde_norway::from_str(
+        "{apiVersion: portcullis.dev/v1alpha1, kind: Backend, metadata: {name: a}, spec: {endpoints: [{hostname: a.example, port: 80}]}}",
+    )
+    .unwrap();
+    assert_eq!(backend.spec.protocol, BackendProtocol::Http);
+    assert_eq!(backend.spec.tls, None);
+    let parameters: GatewayParameters = serde_norway::from_str(
+        "{apiVersion: portcullis.dev/v1alpha1, kind: GatewayParameters, metadata: {name: a}, spec: {proxyProtocol: {ports: [80]}}}",
+    )
+    .unwrap();
+    assert_eq!(parameters.spec.proxy_protocol.unwrap().ports, [80]);
+}
