@@ -1,1 +1,30 @@
+//! The language between what compiles a gateway and what executes it: protobuf, digests, differences.
+//!
+//! ```text
+//! Snapshot ─ encode ─► snapshot_messages ─┐                        ┌─► Update { Snapshot | Config | Live | Delta, rejected }
+//! Snapshot ┐                              ├─► ServerMessage ─► Assembler
+//! Snapshot ┴─ diff ──► delta_messages ────┘      (bytes)       (bounds, order, digests, decode)
+//! ```
+//!
+//! Pure: no I/O, no clock, no async. The messages and their rules are written in `proto/portcullis.proto`.
+//!
+//! * A resource that does not decode is refused alone ([`Rejection`]); broken framing, a wrong base or a digest that
+//!   does not fit refuses the whole update ([`Refusal`]) and changes nothing.
+//! * The two lanes are separate messages with separate digests; an update that touches both is still taken as one.
 
+mod bounds;
+mod convert;
+mod invalid;
+mod redact;
+
+pub use convert::{decode, decode_key, decode_with, encode, encode_key};
+pub use invalid::{Diagnostics, InvalidResource, Problem};
+
+/// The messages as prost generates them from `proto/portcullis.proto`.
+#[allow(clippy::large_enum_variant, reason = "generated")]
+pub mod proto {
+    include!(concat!(env!("OUT_DIR"), "/portcullis.dataplane.v1.rs"));
+}
+
+/// The schema that this build speaks. Raised by a change of the messages that an older reader would misread.
+pub const SCHEMA: u32 = 1;
