@@ -1,0 +1,255 @@
+//! Configurations and requests out of a tiny alphabet, from a source of choices: seeded numbers in a property test,
+//! bytes in a fuzz target.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use portcullis_ir::{
+    Action, Attachment, CertificateKey, Failure, GatewayKey, HeaderMatch, HostPattern, Listener, ListenerKey,
+    ListenerProtocol, Match, PathMatch, Pattern, QueryMatch, Resource, ResourceKey, Route, RouteHostname, RouteKey,
+    StringMatch, Timeouts, TlsTermination,
+};
+
+use crate::{Bind, Request, Sni};
+
+/// Makes parts of a configuration. `choose(n)` answers a number below `n`.
+pub struct World<C> {
+    choose: C,
+    patterns: Vec<Pattern>,
+}
+
+/// A request that owns its parts.
+#[derive(Clone, Debug)]
+pub struct OwnedRequest {
+    bind: Bind,
+    sni: Option<Option<&'static str>>,
+    host: &'static str,
+    path: String,
+    method: Method,
+    headers: HeaderMap,
+    query: Option<String>,
+}
+
+const HOSTS: [&str; 12] = [
+    "",
+    "a.com",
+    "b.com",
+    "x.a.com",
+    "y.a.com",
+    "x.y.a.com",
+    "z.x.y.a.com",
+    "w.b.com",
+    "com",
+    "a.b.c.d.com",
+    "1.2.3.4",
+    "::1",
+];
+const PATTERNS: [&str; 14] = [
+    "",
+    "",
+    "a.com",
+    "b.com",
+    "x.a.com",
+    "y.a.com",
+    "x.y.a.com",
+    "w.b.com",
+    "com",
+    "*.com",
+    "*.a.com",
+    "*.y.a.com",
+    "*.b.com",
+    "*.x.y.a.com",
+];
+const ELEMENTS: [&str; 5] = ["a", "b", "ab", "a-long-element-of-a-path-that-leaves-the-short-lengths-behind", "c"];
+const REGEXES: [&str; 7] = ["/a.*", "/.*", "/a/b|/a", "1|2", "[0-9]+", ".*", "1,2"];
+const HEADERS: [&str; 3] = ["x-version", "accept", "x-tenant"];
+const PARAMETERS: [&str; 3] = ["q", "ü", "v"];
+const VALUES: [&str; 9] = ["1", "2", "", "1,2", "ü", "a&b", "3", "4", "5"];
+const ENCODED: [&str; 9] = ["1", "%32", "", "1,2", "%C3%BC", "a%26b", "%", "%ff", "5"];
+const METHODS: [Method; 3] = [Method::GET, Method::POST, Method::DELETE];
+const ROUTES: usize = 40;
+const LISTENERS: usize = 6;
+
+impl<C: FnMut(usize) -> usize> World<C> {
+    pub fn new(choose: C) -> Self {
+        let patterns = REGEXES.iter().filter_map(|source| Pattern::parse(source).ok()).collect();
+        Self { choose, patterns }
+    }
+
+    /// A listener or route, new or in the place of one that another call made.
+    pub fn resource(&mut self) -> Resource {
+        if self.one_in(8) { Resource::Listener(self.listener()) } else { Resource::Route(self.route()) }
+    }
+
+    /// The key of a listener or route that may be there.
+    pub fn key(&mut self) -> ResourceKey {
+        if self.one_in(12) { ResourceKey::Listener(self.listener_key()) } else { ResourceKey::Route(self.route_key()) }
+    }
+
+    pub fn request(&mut self) -> OwnedRequest {
+        let mut headers = HeaderMap::new();
+        for _ in 0..self.choose(4) {
+            let value = HeaderValue::from_bytes(self.pick(&VALUES).as_bytes());
+            // One value in twelve is not UTF-8.
+            let value = if self.one_in(12) { HeaderValue::from_bytes(b"\xff1") } else { value };
+            let name = HeaderName::from_static(self.pick(&HEADERS));
+            headers.extend(value.into_iter().map(|value| (name.clone(), value)));
+        }
+        let mut query: Vec<String> = Vec::new();
+        for _ in 0..self.choose(4) {
+            let name = self.pick(&["q", "%71", "%C3%BC", "v", "other"]);
+            query.push(if self.one_in(6) { name.into() } else { format!("{name}={}", self.pick(&ENCODED)) });
+        }
+        let host = self.pick(&HOSTS);
+        let sni = self.one_in(2).then(|| match self.choose(4) {
+            0 => None,
+            1 => Some(self.pick(&HOSTS)).filter(|name| !name.is_empty()),
+            _ => Some(host).filter(|name| !name.is_empty()),
+        });
+        OwnedRequest {
+            bind: self.bind(),
+            sni,
+            host,
+            path: if self.one_in(30) { "*".into() } else { self.path(5) },
+            method: self.pick(&METHODS),
+            headers,
+            query: (!query.is_empty()).then(|| query.join("&")),
+        }
+    }
+
+    fn listener(&mut self) -> Arc<Listener> {
+        let certificates = vec![CertificateKey::new("n", "c")];
+        let bind = self.bind();
+        Arc::new(Listener {
+            key: self.listener_key(),
+            addresses: bind.address.into_iter().collect(),
+            port: bind.port,
+            hostname: self.pattern(),
+            protocol: match self.choose(2) {
+                0 => ListenerProtocol::Http,
+                _ => ListenerProtocol::Https(TlsTermination { certificates }),
+            },
+            proxy_protocol: false,
+        })
+    }
+
+    fn route(&mut self) -> Arc<Route> {
+        // Some configurations hold many rules at one path, some hold many paths.
+        let one_path = self.one_in(2);
+        let attachments = (0..1 + self.choose(2)).map(|_| Attachment {
+            listener: self.listener_key(),
+            hostnames: (0..1 + self.choose(2)).map(|_| self.hostname()).collect(),
+        });
+        let attachments = attachments.collect();
+        Arc::new(Route {
+            key: self.route_key(),
+            rule_name: None,
+            created: i64::try_from(self.choose(3)).unwrap_or_default(),
+            attachments,
+            matches: (0..1 + self.choose(3)).map(|_| self.match_(one_path)).collect(),
+            filters: Vec::new(),
+            action: Action::Fail(Failure::NoBackends),
+            timeouts: Timeouts::default(),
+        })
+    }
+
+    /// Any pattern, with a narrower or equal one: what a listener may have left of a route's hostname.
+    fn hostname(&mut self) -> RouteHostname {
+        let written = self.pattern();
+        let effective = self.pattern().intersect(&written).unwrap_or_else(|| written.clone());
+        RouteHostname { effective, written }
+    }
+
+    fn match_(&mut self, one_path: bool) -> Match {
+        let path = match self.choose(8) {
+            _ if one_path => PathMatch::prefix("/"),
+            0..2 => PathMatch::Exact(self.path(3).into()),
+            2 => PathMatch::Regex(self.regex()),
+            _ => PathMatch::prefix(&self.path(3)),
+        };
+        let few = |choice: usize| choice.saturating_sub(2);
+        let headers = few(self.choose(5)) + usize::from(one_path);
+        let first = self.choose(HEADERS.len());
+        let headers = (first..first + headers)
+            .map(|n| HeaderMatch { name: HeaderName::from_static(HEADERS[n % HEADERS.len()]), value: self.value() });
+        let headers = headers.collect();
+        let query = few(self.choose(5));
+        let first = self.choose(PARAMETERS.len());
+        let query = (first..first + query)
+            .map(|n| QueryMatch { name: PARAMETERS[n % PARAMETERS.len()].into(), value: self.value() })
+            .collect();
+        Match { path, method: self.one_in(3).then(|| self.pick(&METHODS)), headers, query }
+    }
+
+    fn value(&mut self) -> StringMatch {
+        if self.one_in(4) { StringMatch::Regex(self.regex()) } else { StringMatch::Exact(self.pick(&VALUES).into()) }
+    }
+
+    fn path(&mut self, elements: usize) -> String {
+        let mut path = String::new();
+        for _ in 0..self.choose(elements + 1) {
+            path.push('/');
+            path.push_str(self.pick(&ELEMENTS));
+        }
+        if path.is_empty() || self.one_in(4) {
+            path.push('/');
+        }
+        path
+    }
+
+    fn bind(&mut self) -> Bind {
+        let address = self.one_in(6).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        Bind { address, port: if self.one_in(8) { 81 } else { 80 } }
+    }
+
+    fn listener_key(&mut self) -> ListenerKey {
+        ListenerKey::new(GatewayKey::new("n", "g"), format!("l{}", self.choose(LISTENERS)))
+    }
+
+    fn route_key(&mut self) -> RouteKey {
+        let rule = self.choose(2);
+        RouteKey::http("n", format!("r{}", self.choose(ROUTES)), u16::try_from(rule).unwrap_or_default())
+    }
+
+    fn pattern(&mut self) -> HostPattern {
+        HostPattern::parse(self.pick(&PATTERNS)).unwrap_or(HostPattern::Any)
+    }
+
+    fn regex(&mut self) -> Pattern {
+        let at = self.choose(self.patterns.len());
+        self.patterns[at].clone()
+    }
+
+    fn pick<V: Clone>(&mut self, values: &[V]) -> V {
+        values[self.choose(values.len())].clone()
+    }
+
+    fn one_in(&mut self, n: usize) -> bool {
+        self.choose(n) == 0
+    }
+
+    fn choose(&mut self, n: usize) -> usize {
+        (self.choose)(n)
+    }
+}
+
+impl OwnedRequest {
+    pub fn borrowed(&self) -> Request<'_> {
+        Request {
+            bind: self.bind,
+            sni: self.sni.map(|name| Sni { name }),
+            host: self.host,
+            path: &self.path,
+            method: &self.method,
+            headers: &self.headers,
+            query: self.query.as_deref(),
+        }
+    }
+}
+
+impl<C> std::fmt::Debug for World<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("World")
+    }
+}
