@@ -39,8 +39,8 @@ fn the_router_agrees_with_a_fold_over_all_rules() {
     let (mut found, mut missed, mut misdirected) = (0_u64, 0_u64, 0_u64);
     for seed in 0..cases().div_ceil(REQUESTS_PER_CONFIG) {
         let mut random = choices(seed);
-        // From a single rule to several dozens.
-        let size = 1 + random(60);
+        // From a single resource to many dozens.
+        let size = 1 + random(120);
         let mut world = World::new(random);
         let mut snapshot: Snapshot = (0..size).map(|_| world.resource()).collect();
         let mut router = Router::seeded(seed);

@@ -31,33 +31,33 @@ pub struct OwnedRequest {
     query: Option<String>,
 }
 
+// The first of each list come up most.
 const HOSTS: [&str; 12] = [
-    "",
-    "a.com",
-    "b.com",
     "x.a.com",
-    "y.a.com",
+    "a.com",
     "x.y.a.com",
+    "b.com",
+    "y.a.com",
     "z.x.y.a.com",
+    "",
     "w.b.com",
     "com",
     "a.b.c.d.com",
     "1.2.3.4",
     "::1",
 ];
-const PATTERNS: [&str; 14] = [
+const PATTERNS: [&str; 13] = [
     "",
-    "",
-    "a.com",
-    "b.com",
+    "*.a.com",
+    "*.com",
     "x.a.com",
-    "y.a.com",
+    "a.com",
+    "*.y.a.com",
     "x.y.a.com",
+    "b.com",
+    "y.a.com",
     "w.b.com",
     "com",
-    "*.com",
-    "*.a.com",
-    "*.y.a.com",
     "*.b.com",
     "*.x.y.a.com",
 ];
@@ -69,7 +69,7 @@ const VALUES: [&str; 9] = ["1", "2", "", "1,2", "ü", "a&b", "3", "4", "5"];
 const ENCODED: [&str; 9] = ["1", "%32", "", "1,2", "%C3%BC", "a%26b", "%", "%ff", "5"];
 const METHODS: [Method; 3] = [Method::GET, Method::POST, Method::DELETE];
 const ROUTES: usize = 40;
-const LISTENERS: usize = 6;
+const LISTENERS: usize = 5;
 
 impl<C: FnMut(usize) -> usize> World<C> {
     pub fn new(choose: C) -> Self {
@@ -79,7 +79,7 @@ impl<C: FnMut(usize) -> usize> World<C> {
 
     /// A listener or route, new or in the place of one that another call made.
     pub fn resource(&mut self) -> Resource {
-        if self.one_in(8) { Resource::Listener(self.listener()) } else { Resource::Route(self.route()) }
+        if self.one_in(5) { Resource::Listener(self.listener()) } else { Resource::Route(self.route()) }
     }
 
     /// The key of a listener or route that may be there.
@@ -136,7 +136,7 @@ impl<C: FnMut(usize) -> usize> World<C> {
 
     fn route(&mut self) -> Arc<Route> {
         // Some configurations hold many rules at one path, some hold many paths.
-        let one_path = self.one_in(2);
+        let one_path = self.one_in(3);
         let attachments = (0..1 + self.choose(2)).map(|_| Attachment {
             listener: self.listener_key(),
             hostnames: (0..1 + self.choose(2)).map(|_| self.hostname()).collect(),
@@ -169,7 +169,7 @@ impl<C: FnMut(usize) -> usize> World<C> {
             _ => PathMatch::prefix(&self.path(3)),
         };
         let few = |choice: usize| choice.saturating_sub(2);
-        let headers = few(self.choose(5)) + usize::from(one_path);
+        let headers = if one_path { self.choose(3) } else { few(self.choose(5)) };
         let first = self.choose(HEADERS.len());
         let headers = (first..first + headers)
             .map(|n| HeaderMatch { name: HeaderName::from_static(HEADERS[n % HEADERS.len()]), value: self.value() });
@@ -183,7 +183,7 @@ impl<C: FnMut(usize) -> usize> World<C> {
     }
 
     fn value(&mut self) -> StringMatch {
-        if self.one_in(4) { StringMatch::Regex(self.regex()) } else { StringMatch::Exact(self.pick(&VALUES).into()) }
+        if self.one_in(5) { StringMatch::Regex(self.regex()) } else { StringMatch::Exact(self.pick(&VALUES).into()) }
     }
 
     fn path(&mut self, elements: usize) -> String {
@@ -199,8 +199,8 @@ impl<C: FnMut(usize) -> usize> World<C> {
     }
 
     fn bind(&mut self) -> Bind {
-        let address = self.one_in(6).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        Bind { address, port: if self.one_in(8) { 81 } else { 80 } }
+        let address = self.one_in(12).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        Bind { address, port: if self.one_in(12) { 81 } else { 80 } }
     }
 
     fn listener_key(&mut self) -> ListenerKey {
@@ -221,8 +221,10 @@ impl<C: FnMut(usize) -> usize> World<C> {
         self.patterns[at].clone()
     }
 
+    /// The first values more often than the last, so that some names meet all the time.
     fn pick<V: Clone>(&mut self, values: &[V]) -> V {
-        values[self.choose(values.len())].clone()
+        let at = self.choose(values.len()).min(self.choose(values.len()));
+        values[at].clone()
     }
 
     fn one_in(&mut self, n: usize) -> bool {
