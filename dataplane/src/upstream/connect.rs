@@ -1,0 +1,134 @@
+//! A new connection: TCP, TLS by the backend's policy, the protocol that was agreed on. All under one deadline.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rustls::{AlertDescription, CertificateError, Error as TlsError};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+use tokio::time::timeout_at;
+use tokio_rustls::TlsConnector;
+
+use portcullis_ir as ir;
+
+use super::backend::{BackendProgram, Transport};
+use super::endpoints::Endpoint;
+use super::error::{ConnectError, TlsReason};
+use super::wire::Wire;
+
+/// A connection with the protocol to speak on it.
+#[derive(Debug)]
+pub(super) struct Dialled {
+    pub(super) wire: Wire,
+    pub(super) http2: bool,
+}
+
+/// Until when a connection must stand: the request's deadline or the backend's connect timeout, whichever is earlier.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit {
+    pub(super) deadline: Instant,
+    /// The request's own deadline is the earlier one.
+    by_request: bool,
+}
+
+impl Limit {
+    pub(super) fn new(backend: &BackendProgram, deadline: Instant) -> Self {
+        let connect = Instant::now() + backend.connect_timeout();
+        Self { deadline: deadline.min(connect), by_request: deadline < connect }
+    }
+
+    pub(super) fn is_request_out_of_time(self, outcome: Result<(), ConnectError>) -> bool {
+        self.by_request && outcome == Err(ConnectError::Timeout)
+    }
+
+    /// Counts the outcome for or against the endpoint.
+    pub(super) fn judge(self, endpoint: &Endpoint, outcome: Result<(), ConnectError>) {
+        match outcome {
+            Ok(()) => endpoint.connected(),
+            Err(error) if error.blames_endpoint() && !self.is_request_out_of_time(outcome) => endpoint.connect_failed(),
+            Err(_) => {}
+        }
+    }
+}
+
+/// Connects to `address` as the backend asks, before `deadline`. `http1` keeps HTTP/2 from being offered.
+pub(super) async fn dial(
+    backend: &BackendProgram,
+    address: SocketAddr,
+    http1: bool,
+    deadline: Instant,
+) -> Result<Dialled, ConnectError> {
+    timeout_at(deadline.into(), dial_unbounded(backend, address, http1)).await.unwrap_or(Err(ConnectError::Timeout))
+}
+
+async fn dial_unbounded(backend: &BackendProgram, address: SocketAddr, http1: bool) -> Result<Dialled, ConnectError> {
+    let protocol = backend.backend.protocol;
+    let policy = match &backend.transport {
+        Transport::Broken(_) => return Err(ConnectError::Misconfigured),
+        Transport::Plain => {
+            if http1 && protocol == ir::Protocol::Http2 {
+                return Err(ConnectError::Protocol);
+            }
+            let wire = Wire::Plain(tcp(address).await?);
+            return Ok(Dialled { wire, http2: protocol == ir::Protocol::Http2 });
+        }
+        Transport::Tls(policy) => policy,
+    };
+    let config = match (http1, &policy.http1_only) {
+        (false, _) => &policy.config,
+        (true, Some(config)) => config,
+        (true, None) => return Err(ConnectError::Protocol),
+    };
+    let tcp = tcp(address).await?;
+    let tls = TlsConnector::from(config.clone()).connect(policy.server_name.clone(), tcp).await;
+    let wire = Wire::Tls(Box::new(tls.map_err(|error| ConnectError::Tls(tls_reason(&error)))?));
+    match (protocol, wire.negotiated_http2()) {
+        (ir::Protocol::Http, agreed) => Ok(Dialled { wire, http2: agreed == Some(true) }),
+        (ir::Protocol::Http2, Some(true)) => Ok(Dialled { wire, http2: true }),
+        (ir::Protocol::Http2, _) => Err(ConnectError::Protocol),
+    }
+}
+
+async fn tcp(address: SocketAddr) -> Result<TcpStream, ConnectError> {
+    let stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::TimedOut => ConnectError::Timeout,
+        _ => ConnectError::Refused,
+    })?;
+    // Both are wishes: a connection without them still works.
+    let _ = stream.set_nodelay(true);
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10));
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+    Ok(stream)
+}
+
+/// The class of a failed handshake. Only the class leaves here.
+fn tls_reason(error: &io::Error) -> TlsReason {
+    let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) else {
+        return TlsReason::Broken;
+    };
+    match error {
+        TlsError::InvalidCertificate(error) => match error {
+            CertificateError::UnknownIssuer => TlsReason::UntrustedIssuer,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TlsReason::WrongName,
+            _ => TlsReason::BadCertificate,
+        },
+        TlsError::NoCertificatesPresented => TlsReason::BadCertificate,
+        TlsError::AlertReceived(
+            AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnknownCA
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::CertificateExpired
+            | AlertDescription::AccessDenied,
+        ) => TlsReason::ClientCertificate,
+        TlsError::AlertReceived(
+            AlertDescription::HandshakeFailure
+            | AlertDescription::ProtocolVersion
+            | AlertDescription::NoApplicationProtocol,
+        )
+        | TlsError::PeerIncompatible(_)
+        | TlsError::NoApplicationProtocol => TlsReason::Negotiation,
+        _ => TlsReason::Broken,
+    }
+}

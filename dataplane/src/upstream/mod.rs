@@ -1,0 +1,40 @@
+//! Backends: picking one, picking an endpoint, and speaking to it.
+//!
+//! ```text
+//! rule ─► WeightedPick (per worker) ─► BackendProgram ─► EndpointSet::pick (P2C) ─► Upstreams::connect
+//!                                                                                     │
+//!               pool (per worker; keyed by address and identity) ◄── release ── Upstream (h1 | h2 stream)
+//!                                                                                     │
+//!                                                    connect (deadline) ─► TCP ─► TLS (policy) ─► ALPN
+//! ```
+//!
+//! Upstream sessions are not shared between workers. What a connection is pooled under names everything that
+//! authenticates it, so a connection made under one CA is never used under another.
+
+mod backend;
+mod balance;
+mod connect;
+mod dns;
+mod endpoints;
+mod error;
+mod gate;
+mod http1;
+mod http2;
+mod pool;
+mod session;
+mod stream;
+mod tls;
+mod upgraded;
+mod upstreams;
+mod verify;
+mod weighted;
+mod wire;
+
+pub(crate) use backend::{BackendProgram, Upkeep};
+pub(crate) use endpoints::{Endpoint, EndpointRef, EndpointSet};
+pub(crate) use error::{ConnectError, TlsReason, UpstreamError, UpstreamErrorKind};
+pub(crate) use gate::{Drained, WRITE_BEHIND_HIGH};
+pub(crate) use session::Upstream;
+pub(crate) use upgraded::Upgraded;
+pub(crate) use upstreams::{Upstreams, Want};
+pub(crate) use weighted::WeightedPick;

@@ -1,0 +1,124 @@
+//! A worker's way to all backends.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use portcullis_ir as ir;
+
+use super::backend::{BackendProgram, Transport};
+use super::balance::Rng;
+use super::connect::{Limit, dial};
+use super::endpoints::{Endpoint, EndpointRef};
+use super::error::ConnectError;
+use super::http2::{self, Opened};
+use super::pool::{Pool, PoolKey};
+use super::session::{Origin, Upstream};
+use super::stream::{OpenGuard, Stream};
+use super::wire::Wire;
+use crate::settings::HttpLimits;
+
+/// What kind of connection a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    Any,
+    /// No HTTP/1 connection that was used before: what a retry asks for after one of those failed.
+    Fresh,
+    /// HTTP/1.1, for an upgrade.
+    Http1Only,
+}
+
+#[derive(Debug)]
+pub(crate) struct Upstreams {
+    pool: Arc<Pool>,
+    rng: Rng,
+}
+
+impl Upstreams {
+    /// One per worker, with a seed of its own.
+    pub(crate) fn new(limits: &HttpLimits, seed: u64) -> Self {
+        Self { pool: Pool::new(limits), rng: Rng::new(seed) }
+    }
+
+    /// An endpoint for one request, counted as in flight until dropped; `avoid` is the one that a retry comes from.
+    pub(crate) fn pick(&self, backend: &BackendProgram, avoid: Option<&Endpoint>) -> Option<EndpointRef> {
+        backend.pick(&self.rng, avoid)
+    }
+
+    /// A connection to the endpoint, as the backend asks: a kept one that is still good, a place on a shared one, or a
+    /// new one that stands by `deadline` and within the backend's connect timeout.
+    pub(crate) async fn connect(
+        &self,
+        backend: &Arc<BackendProgram>,
+        endpoint: &EndpointRef,
+        want: Want,
+        deadline: Instant,
+    ) -> Result<Upstream, ConnectError> {
+        let key = PoolKey { identity: backend.identity, address: endpoint.address() };
+        let (may_http1, may_http2) = match (&backend.transport, backend.backend.protocol) {
+            (Transport::Broken(_), _) => return Err(ConnectError::Misconfigured),
+            (Transport::Plain, ir::Protocol::Http) => (true, false),
+            (Transport::Tls(_), ir::Protocol::Http) => (true, want != Want::Http1Only),
+            (_, ir::Protocol::Http2) => (false, true),
+        };
+        if want == Want::Http1Only && !may_http1 {
+            return Err(ConnectError::Protocol);
+        }
+        if may_http2 {
+            // Boxed: making a connection is the rare case, and its future is large.
+            match Box::pin(http2::open(&self.pool, key, backend, endpoint.shared(), deadline)).await? {
+                Opened::Http2(stream) => return Ok(Upstream::http2(stream, self.origin(backend, endpoint, key))),
+                Opened::Http1(Some((wire, open))) => return self.fresh_http1(wire, open, backend, endpoint, key),
+                Opened::Http1(None) => {}
+            }
+        }
+        if want != Want::Fresh
+            && let Some(stream) = self.pool.take(key)
+            && let Some(upstream) = Upstream::http1(stream, true, self.origin(backend, endpoint, key))
+        {
+            return Ok(upstream);
+        }
+        Box::pin(self.dial_http1(backend, endpoint, key, want, deadline)).await
+    }
+
+    /// Idle HTTP/1 connections and open ones of any kind.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        self.pool.counts()
+    }
+
+    async fn dial_http1(
+        &self,
+        backend: &Arc<BackendProgram>,
+        endpoint: &EndpointRef,
+        key: PoolKey,
+        want: Want,
+        deadline: Instant,
+    ) -> Result<Upstream, ConnectError> {
+        let open = self.pool.open().ok_or(ConnectError::Overloaded)?;
+        let limit = Limit::new(backend, deadline);
+        let dialled = dial(backend, key.address, want == Want::Http1Only, limit.deadline).await;
+        limit.judge(endpoint, dialled.as_ref().map(|_| ()).map_err(|error| *error));
+        // The far side may have learnt HTTP/2 since it last chose.
+        match http2::adopt(&self.pool, key, backend, endpoint.shared(), dialled?, open, limit.deadline).await? {
+            Opened::Http2(stream) => Ok(Upstream::http2(stream, self.origin(backend, endpoint, key))),
+            Opened::Http1(Some((wire, open))) => self.fresh_http1(wire, open, backend, endpoint, key),
+            Opened::Http1(None) => Err(ConnectError::Protocol),
+        }
+    }
+
+    fn fresh_http1(
+        &self,
+        wire: Wire,
+        open: OpenGuard,
+        backend: &BackendProgram,
+        endpoint: &EndpointRef,
+        key: PoolKey,
+    ) -> Result<Upstream, ConnectError> {
+        let stream = Box::new(Stream::new(wire, open));
+        // Always one of ours; a wrong answer would be a refused request, never a panic.
+        Upstream::http1(stream, false, self.origin(backend, endpoint, key)).ok_or(ConnectError::Protocol)
+    }
+
+    fn origin(&self, backend: &BackendProgram, endpoint: &EndpointRef, key: PoolKey) -> Origin {
+        Origin { pool: Arc::clone(&self.pool), key, endpoint: Arc::clone(endpoint.shared()), tls: backend.is_tls() }
+    }
+}
