@@ -57,14 +57,10 @@ impl Snapshot {
     /// Puts a resource under its key and returns the one that it replaces.
     pub fn insert(&mut self, resource: Resource) -> Option<Resource> {
         match resource {
-            Resource::Listener(value) => {
-                self.config.listeners.insert(value.key.clone(), value).map(Resource::Listener)
-            }
+            Resource::Listener(value) => self.config.listeners.insert(value.key.clone(), value).map(Resource::Listener),
             Resource::Route(value) => self.config.routes.insert(value.key.clone(), value).map(Resource::Route),
             Resource::Backend(value) => self.config.backends.insert(value.key.clone(), value).map(Resource::Backend),
-            Resource::Endpoints(value) => {
-                self.live.endpoints.insert(value.key.clone(), value).map(Resource::Endpoints)
-            }
+            Resource::Endpoints(value) => self.live.endpoints.insert(value.key.clone(), value).map(Resource::Endpoints),
             Resource::Certificate(value) => {
                 self.live.certificates.insert(value.key.clone(), value).map(Resource::Certificate)
             }
@@ -78,6 +74,16 @@ impl Snapshot {
             ResourceKey::Backend(key) => self.config.backends.remove(key).map(Resource::Backend),
             ResourceKey::Endpoints(key) => self.live.endpoints.remove(key).map(Resource::Endpoints),
             ResourceKey::Certificate(key) => self.live.certificates.remove(key).map(Resource::Certificate),
+        }
+    }
+
+    pub fn contains(&self, key: &ResourceKey) -> bool {
+        match key {
+            ResourceKey::Listener(key) => self.config.listeners.contains_key(key),
+            ResourceKey::Route(key) => self.config.routes.contains_key(key),
+            ResourceKey::Backend(key) => self.config.backends.contains_key(key),
+            ResourceKey::Endpoints(key) => self.live.endpoints.contains_key(key),
+            ResourceKey::Certificate(key) => self.live.certificates.contains_key(key),
         }
     }
 
