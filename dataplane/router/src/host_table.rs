@@ -74,12 +74,13 @@ impl<T> Group<T> {
         if self.prefix.is_empty() {
             return None;
         }
-        let mut rest = path;
+        let longest = self.prefix.longest();
+        let mut rest = if path.len() > longest { cut(path, longest + 1) } else { path };
         while !rest.is_empty() {
             if let Some(entry) = self.prefix.get(rest).and_then(|set| set.find(probe, seed)) {
                 return Some(entry);
             }
-            rest = rest.rfind('/').map_or("", |cut| &rest[..cut]);
+            rest = cut(rest, rest.len());
         }
         self.prefix.get("").and_then(|set| set.find(probe, seed))
     }
@@ -102,6 +103,12 @@ impl<T> Group<T> {
             }
         }
     }
+}
+
+/// What comes before the last slash among the first `within` bytes: the next shorter prefix. Elements are short: looking
+/// byte by byte is cheaper than a search routine.
+fn cut(path: &str, within: usize) -> &str {
+    path.as_bytes()[..within].iter().rposition(|&byte| byte == b'/').map_or("", |at| &path[..at])
 }
 
 fn prefix_key(prefix: &str) -> &str {

@@ -103,7 +103,7 @@ impl<T> Router<T> {
         };
         if let Some(sni) = request.sni
             && sni.name != Some(request.host)
-            && !entrance.door(true, sni.name).is_some_and(|opened| opened.listener.key == door.listener.key)
+            && entrance.door(true, sni.name).is_none_or(|opened| opened.listener.key != door.listener.key)
         {
             return Outcome::Misdirected;
         }

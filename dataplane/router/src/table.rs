@@ -51,6 +51,16 @@ impl<V: Content> Table<V> {
         self.lengths == 0
     }
 
+    /// No key is longer.
+    pub(crate) fn longest(&self) -> usize {
+        match self.lengths.checked_ilog2() {
+            None => 0,
+            Some(63) => usize::MAX,
+            Some(bit @ ..48) => bit as usize,
+            Some(bit) => 48 + 64 * (bit as usize - 48) + 63,
+        }
+    }
+
     pub(crate) fn get(&self, key: &str) -> Option<&V> {
         if self.lengths & 1 << bit(key.len()) == 0 {
             return None;
@@ -200,6 +210,17 @@ mod tests {
                 assert_eq!(table.get(&key(n)), map.get(&key(n)), "step {step}");
             }
             assert_eq!(table.is_empty(), map.is_empty());
+        }
+    }
+
+    #[test]
+    fn no_key_is_longer_than_the_longest() {
+        for length in (0..1_200).chain([1_000_000]) {
+            let mut table: Table<Vec<usize>> = Table::default();
+            table.edit(&"x".repeat(length), 1, |list| list.push(1));
+            table.edit("", 1, |list| list.push(1));
+            assert!(table.longest() >= length, "{length}");
+            assert!(length > 1_000 || table.longest() < length + 64, "{length}");
         }
     }
 

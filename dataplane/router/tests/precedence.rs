@@ -8,7 +8,7 @@ use portcullis_ir::{Match, RouteKey};
 use portcullis_router::Router;
 
 /// Two routes of one host; the first wins, whichever comes first.
-fn assert_wins(winner: Match, loser: Match, ask: &common::Ask) {
+fn assert_wins(winner: &Match, loser: &Match, ask: &common::Ask) {
     for swapped in [false, true] {
         let (older, newer) = if swapped { (1, 0) } else { (0, 1) };
         let winner = route("winner", "web", "").created(newer).matching([winner.clone()]);
@@ -20,32 +20,40 @@ fn assert_wins(winner: Match, loser: Match, ask: &common::Ask) {
 
 #[test]
 fn an_exact_path_wins_over_anything_else() {
-    assert_wins(exact("/a/b"), prefix("/a/b").method(Method::GET).header("x", "1"), &get("h", "/a/b").header("x", "1"));
-    assert_wins(exact("/a/b"), regex("/a/b|/some/other/path"), &get("h", "/a/b"));
+    assert_wins(
+        &exact("/a/b"),
+        &prefix("/a/b").method(Method::GET).header("x", "1"),
+        &get("h", "/a/b").header("x", "1"),
+    );
+    assert_wins(&exact("/a/b"), &regex("/a/b|/some/other/path"), &get("h", "/a/b"));
 }
 
 #[test]
 fn an_expression_wins_over_a_prefix_and_a_longer_one_over_a_shorter() {
-    assert_wins(regex("/a.*"), prefix("/a/b/c"), &get("h", "/a/b/c"));
-    assert_wins(regex("/a/b/c.*"), regex("/a/.*"), &get("h", "/a/b/c"));
+    assert_wins(&regex("/a.*"), &prefix("/a/b/c"), &get("h", "/a/b/c"));
+    assert_wins(&regex("/a/b/c.*"), &regex("/a/.*"), &get("h", "/a/b/c"));
 }
 
 #[test]
 fn the_longer_prefix_wins_whatever_else_the_shorter_asks_for() {
     assert_wins(
-        prefix("/a/b"),
-        prefix("/a").method(Method::GET).header("x", "1"),
+        &prefix("/a/b"),
+        &prefix("/a").method(Method::GET).header("x", "1"),
         &get("h", "/a/b/c").header("x", "1"),
     );
-    assert_wins(prefix("/a"), prefix("/"), &get("h", "/a/"));
+    assert_wins(&prefix("/a"), &prefix("/"), &get("h", "/a/"));
 }
 
 #[test]
 fn then_a_method_then_more_headers_then_more_parameters() {
     let ask = get("h", "/a?p=1&q=2").header("x", "1").header("y", "2");
-    assert_wins(prefix("/a").method(Method::GET), prefix("/a").header("x", "1").header("y", "2").query("p", "1"), &ask);
-    assert_wins(prefix("/a").header("x", "1").header("y", "2"), prefix("/a").header("x", "1").query("p", "1"), &ask);
-    assert_wins(prefix("/a").query("p", "1").query("q", "2"), prefix("/a").query("p", "1"), &ask);
+    assert_wins(
+        &prefix("/a").method(Method::GET),
+        &prefix("/a").header("x", "1").header("y", "2").query("p", "1"),
+        &ask,
+    );
+    assert_wins(&prefix("/a").header("x", "1").header("y", "2"), &prefix("/a").header("x", "1").query("p", "1"), &ask);
+    assert_wins(&prefix("/a").query("p", "1").query("q", "2"), &prefix("/a").query("p", "1"), &ask);
 }
 
 #[test]

@@ -93,7 +93,7 @@ fn all_parts_of_a_match_must_hold_and_any_match_of_a_rule_suffices() {
     let rules = router([http("web", "")], [route("it", "web", "").matching([whole, exact("/b")])]);
     let ask = get("h", "/a?p=1").method(Method::POST).header("x", "1");
     assert!(takes(&rules, &ask) && takes(&rules, &get("h", "/b")));
-    assert!(!takes(&rules, &ask.clone().method(Method::GET)));
     assert!(!takes(&rules, &get("h", "/a").method(Method::POST).header("x", "1")));
     assert!(!takes(&rules, &get("h", "/a?p=1").method(Method::POST)));
+    assert!(!takes(&rules, &ask.method(Method::GET)));
 }
