@@ -9,6 +9,8 @@
 //!
 //! Two lanes (see `docs/concepts/versions.md`): [`Config`] is versioned, [`Live`] never waits and never comes back.
 
+#[cfg(feature = "arbitrary")]
+pub mod arbitrary;
 mod backend;
 mod certificate;
 mod delta;
@@ -34,9 +36,7 @@ pub use digest::Digest;
 pub use endpoints::{Endpoint, Endpoints};
 pub use filter::{Filter, Fraction, HeaderEdits, Mirror, PathRewrite, Redirect, UrlRewrite};
 pub use host::{Authority, Host, HostPattern, InvalidHost};
-pub use key::{
-    BackendKey, BackendKind, CertificateKey, GatewayKey, ListenerKey, ResourceKey, RouteKey, RouteKind,
-};
+pub use key::{BackendKey, BackendKind, CertificateKey, GatewayKey, ListenerKey, ResourceKey, RouteKey, RouteKind};
 pub use listener::{Listener, ListenerProtocol, TlsTermination};
 pub use matches::{HeaderMatch, Match, QueryMatch, StringMatch};
 pub use path::{InvalidPath, PathMatch, PathView};

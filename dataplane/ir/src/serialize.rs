@@ -21,10 +21,7 @@ pub(crate) fn header_names<S: Serializer>(names: &[HeaderName], serializer: S) -
     serializer.collect_seq(names.iter().map(HeaderName::as_str))
 }
 
-pub(crate) fn headers<S: Serializer>(
-    headers: &[(HeaderName, HeaderValue)],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+pub(crate) fn headers<S: Serializer>(headers: &[(HeaderName, HeaderValue)], serializer: S) -> Result<S::Ok, S::Error> {
     let mut list = serializer.serialize_seq(Some(headers.len()))?;
     for (name, value) in headers {
         list.serialize_element(&format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))?;

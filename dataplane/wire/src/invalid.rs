@@ -6,9 +6,9 @@ use portcullis_ir::{InvalidHost, InvalidPattern};
 
 /// A resource that cannot be taken. Says which field and why; never shows a secret's value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {problem}")]
+#[error("{}{problem}", Prefix(.field))]
 pub struct InvalidResource {
-    /// Path to the field, as in `route.matches[3].headers[0].value`.
+    /// Path to the field, as in `route.matches[3].headers[0].value`. Empty: the resource as a whole.
     pub field: String,
     pub problem: Problem,
 }
@@ -22,6 +22,10 @@ pub enum Problem {
     Malformed(String),
     #[error("has a kind that this build does not know; upgrade it to the sender's version")]
     Unsupported,
+    #[error(
+        "holds a field that this build does not know, or is not in normal form; upgrade it to the sender's version"
+    )]
+    Excess,
     #[error("is of another kind than the resource's key; the sender must make them agree")]
     OtherKind,
     #[error("is {length} bytes long; shorten it to at most {max} bytes")]
@@ -94,6 +98,15 @@ impl<T> At for Result<T, InvalidResource> {
 
     fn item(self, index: usize) -> Self {
         self.map_err(|error| error.within(format_args!("[{index}]")))
+    }
+}
+
+/// The field before its problem.
+struct Prefix<'a>(&'a str);
+
+impl fmt::Display for Prefix<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { f.write_str("resource ") } else { write!(f, "{}: ", self.0) }
     }
 }
 

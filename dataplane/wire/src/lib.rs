@@ -12,13 +12,31 @@
 //!   does not fit refuses the whole update ([`Refusal`]) and changes nothing.
 //! * The two lanes are separate messages with separate digests; an update that touches both is still taken as one.
 
+mod assemble;
 mod bounds;
 mod convert;
+mod diff;
+mod digests;
 mod invalid;
+mod limits;
+mod message;
 mod redact;
+mod split;
+mod version;
 
+pub use assemble::{Assembler, Kind, Received, Refusal, Refused, Update, answer};
 pub use convert::{decode, decode_key, decode_with, encode, encode_key};
+pub use diff::diff;
+pub use digests::{Digests, hash};
 pub use invalid::{Diagnostics, InvalidResource, Problem};
+pub use limits::Limits;
+pub use message::{
+    Ack, ClientMessage, ConfigStep, ConfigTarget, DeltaHead, DeltaPart, Encoded, ErrorClass, Figures, Health, Hello,
+    InvalidMessage, LATENCY_BUCKETS, LiveStep, Nack, Observe, Rejection, RejectionCode, ServerMessage, SnapshotHead,
+    SnapshotPart,
+};
+pub use split::{delta_messages, lane_snapshot_messages, preflight, snapshot_messages};
+pub use version::{Lane, State, Version};
 
 /// The messages as prost generates them from `proto/portcullis.proto`.
 #[allow(clippy::large_enum_variant, reason = "generated")]

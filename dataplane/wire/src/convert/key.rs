@@ -34,7 +34,7 @@ pub fn decode_key(key: proto::ResourceKey) -> Result<ResourceKey, InvalidResourc
     })
 }
 
-pub(crate) fn gateway(key: &GatewayKey) -> proto::GatewayKey {
+pub(crate) fn encode_gateway(key: &GatewayKey) -> proto::GatewayKey {
     let GatewayKey { namespace, name } = key;
     proto::GatewayKey { namespace: namespace.to_string(), name: name.to_string() }
 }
@@ -46,7 +46,7 @@ pub(crate) fn decode_gateway(key: proto::GatewayKey) -> Result<GatewayKey, Inval
 
 pub(super) fn listener(key: &ListenerKey) -> proto::ListenerKey {
     let ListenerKey { gateway: parent, name } = key;
-    proto::ListenerKey { gateway: Some(gateway(parent)), name: name.to_string() }
+    proto::ListenerKey { gateway: Some(encode_gateway(parent)), name: name.to_string() }
 }
 
 pub(super) fn decode_listener(key: proto::ListenerKey) -> Result<ListenerKey, InvalidResource> {

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use portcullis_ir as ir;
 
+pub(crate) use key::{decode_gateway, encode_gateway};
 pub use key::{decode_key, encode_key};
 
 use crate::bounds::required;

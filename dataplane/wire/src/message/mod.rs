@@ -1,0 +1,17 @@
+//! The messages of the stream as Rust values: what `proto/portcullis.proto` says, parsed.
+
+mod client;
+mod common;
+mod error;
+mod health;
+mod rejection;
+mod server;
+
+pub use client::{Ack, ClientMessage, Hello, Nack};
+pub use error::InvalidMessage;
+pub use health::{ErrorClass, Figures, Health, LATENCY_BUCKETS};
+pub use rejection::{Rejection, RejectionCode};
+pub use server::{
+    ConfigStep, ConfigTarget, DeltaHead, DeltaPart, Encoded, LiveStep, Observe, ServerMessage, SnapshotHead,
+    SnapshotPart,
+};
