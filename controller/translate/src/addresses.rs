@@ -1,0 +1,89 @@
+//! `spec.addresses`: what may be asked for, and in standalone mode who gets which address and port.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use gateway_api::gateways::{Gateway, GatewayAddresses};
+use portcullis_ir::GatewayKey;
+
+use crate::Settings;
+use crate::listener::InvalidListener;
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InvalidAddress {
+    #[error("address type {0:?} is not supported; use IPAddress")]
+    Type(String),
+    #[error("address {0:?} is no IP address; correct it")]
+    Value(String),
+}
+
+/// The addresses to bind; empty means the data plane's default, and always so in a cluster, where the address belongs
+/// to a Service. An address without a value asks for any, which is the default as well.
+pub(crate) fn bind_addresses(gateway: &Gateway, settings: &Settings) -> Result<Vec<IpAddr>, InvalidAddress> {
+    let mut addresses = Vec::new();
+    for GatewayAddresses { r#type, value } in gateway.spec.addresses.iter().flatten() {
+        match r#type.as_deref().unwrap_or("IPAddress") {
+            "IPAddress" => {}
+            other => return Err(InvalidAddress::Type(other.to_owned())),
+        }
+        if let Some(raw) = value.as_deref().filter(|raw| !raw.is_empty()) {
+            addresses.push(raw.parse::<IpAddr>().map_err(|_| InvalidAddress::Value(raw.to_owned()))?);
+        }
+    }
+    if !settings.bind_addresses {
+        addresses.clear();
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    Ok(addresses)
+}
+
+/// Which Gateway binds which address and port. Gateways claim in order of age; what is taken is the younger's problem.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    taken: BTreeMap<(Option<IpAddr>, u16), GatewayKey>,
+}
+
+impl Claims {
+    /// Claims a port on every address for a listener, or on none.
+    pub(crate) fn claim(
+        &mut self,
+        gateway: &GatewayKey,
+        addresses: &[IpAddr],
+        port: u16,
+    ) -> Result<(), InvalidListener> {
+        let wanted: Vec<Option<IpAddr>> = match addresses {
+            [] => vec![None],
+            some => some.iter().copied().map(Some).collect(),
+        };
+        for address in &wanted {
+            if let Some(by) = self.taken.get(&(*address, port)).filter(|by| *by != gateway) {
+                let address = address.map_or_else(|| "*".to_owned(), |address| address.to_string());
+                return Err(InvalidListener::PortTaken { address, port, by: by.to_string() });
+            }
+        }
+        for address in wanted {
+            self.taken.insert((address, port), gateway.clone());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_port_is_taken_on_its_address_alone() {
+        let (a, b) = (GatewayKey::new("ns", "a"), GatewayKey::new("ns", "b"));
+        let one: IpAddr = "127.0.0.1".parse().unwrap();
+        let two: IpAddr = "127.0.0.2".parse().unwrap();
+        let mut claims = Claims::default();
+        assert_eq!(claims.claim(&a, &[one], 80), Ok(()));
+        assert_eq!(claims.claim(&a, &[one], 80), Ok(()), "two listeners of one Gateway share a port");
+        assert_eq!(claims.claim(&b, &[two], 80), Ok(()));
+        assert_eq!(claims.claim(&b, &[one], 81), Ok(()));
+        assert!(claims.claim(&b, &[one, two], 80).is_err());
+    }
+}

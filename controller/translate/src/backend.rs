@@ -1,0 +1,189 @@
+//! References to backends: from a `backendRef` to the key of what it names, and from the key to what is served.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_ir::{Backend, BackendKey, BackendKind, Endpoints, Protocol, Source};
+
+use crate::condition::Reason;
+use crate::filter_view::RefView;
+use crate::grants::{From, To, permitted};
+use crate::service;
+use crate::world::Reader;
+use crate::{Kind, NamespacedName, ObjectRef};
+
+/// How long connecting may take where no object says otherwise.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the data plane gets for one key.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct CompiledBackend {
+    pub(crate) backend: Option<Arc<Backend>>,
+    pub(crate) endpoints: Option<Arc<Endpoints>>,
+}
+
+/// Why a reference names nothing that could be sent to. Its share of requests answers 500.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InvalidReference {
+    #[error("{kind} of group {group:?} is no backend; use a Service, or a Backend of portcullis.dev")]
+    Kind { group: String, kind: String },
+    #[error("{kind} {to} is in another namespace that does not allow it; add a ReferenceGrant there")]
+    NotPermitted { kind: BackendKind, to: NamespacedName },
+    #[error("{kind} {to} does not exist; create it or correct the name")]
+    NotFound { kind: BackendKind, to: NamespacedName },
+    #[error("{kind} {to} cannot be read: {why}")]
+    Unreadable { kind: BackendKind, to: NamespacedName, why: String },
+    #[error("Service {to} is referred to without a port; give one")]
+    NoPort { to: NamespacedName },
+    #[error("{kind} {to} has no port {port}; it has {known}")]
+    UnknownPort { kind: BackendKind, to: NamespacedName, port: i32, known: String },
+    #[error("port {port} of Service {to} is {protocol}, which no HTTPRoute can use; use a TCP port")]
+    Transport { to: NamespacedName, port: u16, protocol: String },
+    #[error(
+        "appProtocol {protocol:?} of Service {to} port {port} is not supported; use kubernetes.io/h2c, kubernetes.io/ws or none"
+    )]
+    AppProtocol { to: NamespacedName, port: u16, protocol: String },
+    #[error("Service {to} is of type ExternalName, which is not supported; use a Backend of portcullis.dev")]
+    ExternalName { to: NamespacedName },
+    #[error("Backend {to} cannot be used: {why}")]
+    Broken { to: NamespacedName, why: String },
+}
+
+impl InvalidReference {
+    /// The reason that it gives `ResolvedRefs`.
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Self::Kind { .. } | Self::ExternalName { .. } => Reason::InvalidKind,
+            Self::NotPermitted { .. } => Reason::RefNotPermitted,
+            Self::NotFound { .. } | Self::NoPort { .. } | Self::UnknownPort { .. } => Reason::BackendNotFound,
+            Self::Transport { .. } | Self::AppProtocol { .. } => Reason::UnsupportedProtocol,
+            Self::Unreadable { .. } | Self::Broken { .. } => Reason::InvalidBackend,
+        }
+    }
+}
+
+/// Resolves the references of one route and remembers what it used.
+pub(crate) struct Resolver<'r, 'w, 'a> {
+    reader: &'r Reader<'w, 'a>,
+    namespace: Arc<str>,
+    used: BTreeSet<BackendKey>,
+}
+
+impl<'r, 'w, 'a> Resolver<'r, 'w, 'a> {
+    /// For references that a HTTPRoute of `namespace` makes.
+    pub(crate) fn new(reader: &'r Reader<'w, 'a>, namespace: &Arc<str>) -> Self {
+        Self { reader, namespace: Arc::clone(namespace), used: BTreeSet::new() }
+    }
+
+    pub(crate) fn resolve(&mut self, view: RefView<'_>) -> Result<BackendKey, InvalidReference> {
+        let RefView { group, kind, name, namespace, port } = view;
+        let backend_kind = match (group.unwrap_or_default(), kind.unwrap_or("Service")) {
+            ("", "Service") => BackendKind::Service,
+            (portcullis_crds::GROUP, "Backend") => BackendKind::Backend,
+            (group, kind) => {
+                return Err(InvalidReference::Kind { group: group.to_owned(), kind: kind.to_owned() });
+            }
+        };
+        let namespace = namespace.map_or_else(|| Arc::clone(&self.namespace), Arc::from);
+        let to = NamespacedName::new(namespace, name);
+        self.check_permitted(backend_kind, &to)?;
+        let key = match backend_kind {
+            BackendKind::Service => self.service(to, port)?,
+            BackendKind::Backend => self.backend(to, port)?,
+        };
+        self.used.insert(key.clone());
+        Ok(key)
+    }
+
+    pub(crate) fn into_used(self) -> Vec<BackendKey> {
+        self.used.into_iter().collect()
+    }
+
+    /// Before anything is looked up: who may not refer to a namespace learns nothing about what is in it.
+    fn check_permitted(&self, kind: BackendKind, to: &NamespacedName) -> Result<(), InvalidReference> {
+        if to.namespace == self.namespace {
+            return Ok(());
+        }
+        let group = match kind {
+            BackendKind::Service => "",
+            BackendKind::Backend => portcullis_crds::GROUP,
+        };
+        let from = From { group: "gateway.networking.k8s.io", kind: "HTTPRoute", namespace: &self.namespace };
+        let target = To { group, kind: kind_name(kind), namespace: &to.namespace, name: &to.name };
+        if permitted(from, target, &self.reader.grants(&to.namespace)) {
+            Ok(())
+        } else {
+            Err(InvalidReference::NotPermitted { kind, to: to.clone() })
+        }
+    }
+
+    fn service(&self, to: NamespacedName, port: Option<i32>) -> Result<BackendKey, InvalidReference> {
+        let Some(found) = self.reader.service(&to) else {
+            return Err(self.missing(BackendKind::Service, Kind::Service, to));
+        };
+        let number = service::resolve_port(&to, &found, port)?;
+        Ok(BackendKey::service(to.namespace, to.name, number))
+    }
+
+    fn backend(&self, to: NamespacedName, port: Option<i32>) -> Result<BackendKey, InvalidReference> {
+        let Some(plan) = self.reader.backend_plan(&to) else {
+            return Err(self.missing(BackendKind::Backend, Kind::Backend, to));
+        };
+        let usable = plan.usable().map_err(|why| InvalidReference::Broken { to: to.clone(), why })?;
+        match port {
+            Some(port) if usable.ports.iter().any(|known| i32::from(*known) != port) => {
+                let known = usable.ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                Err(InvalidReference::UnknownPort { kind: BackendKind::Backend, to, port, known })
+            }
+            _ => Ok(usable.key.clone()),
+        }
+    }
+
+    fn missing(&self, kind: BackendKind, object: Kind, to: NamespacedName) -> InvalidReference {
+        match self.reader.invalid(&ObjectRef::namespaced(object, &to)) {
+            Some(why) => InvalidReference::Unreadable { kind, to, why },
+            None => InvalidReference::NotFound { kind, to },
+        }
+    }
+}
+
+/// What is served for a key that a route used.
+pub(crate) fn compile(reader: &Reader<'_, '_>, key: &BackendKey, old: Option<&CompiledBackend>) -> CompiledBackend {
+    let name = NamespacedName::new(Arc::clone(&key.namespace), Arc::clone(&key.name));
+    let (backend, endpoints) = match key.kind {
+        BackendKind::Service => match reader.service(&name) {
+            None => return CompiledBackend::default(),
+            Some(found) => {
+                let backend = Backend {
+                    key: key.clone(),
+                    protocol: service::protocol(&found, key.port).unwrap_or(Protocol::Http),
+                    tls: None,
+                    source: Source::Endpoints,
+                    connect_timeout: CONNECT_TIMEOUT,
+                };
+                let endpoints = service::endpoints(&found, key.port, &reader.slices(&name));
+                (backend, Some(Endpoints { key: key.clone(), endpoints }))
+            }
+        },
+        BackendKind::Backend => match reader.backend_plan(&name).as_deref().map(|plan| plan.usable()) {
+            Some(Ok(usable)) => (usable.backend.clone(), usable.endpoints.clone()),
+            _ => return CompiledBackend::default(),
+        },
+    };
+    let same = |old: Option<&Arc<Backend>>| old.filter(|old| ***old == backend).cloned();
+    CompiledBackend {
+        backend: Some(same(old.and_then(|old| old.backend.as_ref())).unwrap_or_else(|| Arc::new(backend))),
+        endpoints: endpoints.map(|endpoints| {
+            let old = old.and_then(|old| old.endpoints.as_ref()).filter(|old| ***old == endpoints);
+            old.cloned().unwrap_or_else(|| Arc::new(endpoints))
+        }),
+    }
+}
+
+fn kind_name(kind: BackendKind) -> &'static str {
+    match kind {
+        BackendKind::Service => "Service",
+        BackendKind::Backend => "Backend",
+    }
+}

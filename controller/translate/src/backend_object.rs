@@ -1,0 +1,210 @@
+//! `Backend` objects of our own group: host names or addresses as a backend.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use portcullis_crds as crds;
+use portcullis_ir::{Backend, BackendKey, BackendTls, Endpoint, Endpoints, Host, Protocol, Source};
+
+use crate::backend::CONNECT_TIMEOUT;
+use crate::condition::{ConditionType, Reason, Verdict};
+use crate::tls::{InvalidPem, trusted_roots};
+use crate::world::Reader;
+use crate::{Kind, NamespacedName, ObjectRef, duration};
+
+/// The key of a ConfigMap that holds trusted certificates.
+const CA_KEY: &str = "ca.crt";
+const MAX_ENDPOINTS: usize = 16;
+/// Bounds of `connectTimeout`.
+const CONNECT_TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
+
+/// What a Backend object comes to, for routes and for its own status.
+#[derive(Debug, PartialEq)]
+pub(crate) struct BackendPlan {
+    usable: Result<UsableBackend, InvalidBackend>,
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) struct UsableBackend {
+    /// Under the first endpoint's port.
+    pub(crate) key: BackendKey,
+    /// The port of each endpoint.
+    pub(crate) ports: Vec<u16>,
+    pub(crate) backend: Backend,
+    /// For addresses; names are resolved by the data plane.
+    pub(crate) endpoints: Option<Endpoints>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InvalidBackend {
+    #[error("spec.endpoints is empty; give at least one")]
+    NoEndpoints,
+    #[error("spec.endpoints has more than {MAX_ENDPOINTS} entries; make two Backends of it")]
+    TooManyEndpoints,
+    #[error("spec.endpoints[{0}] must give exactly one of hostname and ip; remove or add one")]
+    Endpoint(usize),
+    #[error("spec.endpoints mixes hostname and ip; make two Backends of it")]
+    Mixed,
+    #[error("spec.endpoints[{at}].hostname {value:?} is no host name; correct it, or use ip for an address")]
+    Hostname { at: usize, value: String },
+    #[error("spec.endpoints[{at}].ip {value:?} is no address; correct it, or use hostname for a name")]
+    Address { at: usize, value: String },
+    #[error("spec.endpoints[{at}].port {value} is no port; give 1 to 65535")]
+    Port { at: usize, value: i32 },
+    #[error("spec.connectTimeout {0:?} is not a duration from 1ms to 1m; write it like 500ms or 5s")]
+    ConnectTimeout(String),
+    #[error("spec.tls.hostname {0:?} is no host name; give the name that the certificate carries")]
+    TlsHostname(String),
+    #[error("spec.tls must give exactly one of caCertificateRefs and wellKnownCACertificates; add or remove one")]
+    Trust,
+    #[error(
+        "spec.tls.subjectAltNames[{0}] does not give the field of its type; give hostname for Hostname, uri for URI"
+    )]
+    SubjectAltName(usize),
+    #[error("ConfigMap {name} with CA certificates {problem}")]
+    CaCertificate { name: NamespacedName, problem: String },
+}
+
+impl InvalidBackend {
+    fn condition(&self) -> (ConditionType, Reason) {
+        match self {
+            Self::CaCertificate { .. } => (ConditionType::ResolvedRefs, Reason::InvalidCaCertificateRef),
+            _ => (ConditionType::Accepted, Reason::Invalid),
+        }
+    }
+}
+
+impl BackendPlan {
+    pub(crate) fn usable(&self) -> Result<&UsableBackend, String> {
+        self.usable.as_ref().map_err(ToString::to_string)
+    }
+
+    pub(crate) fn verdicts(&self) -> Vec<Verdict> {
+        let mut verdicts = vec![
+            Verdict::yes(ConditionType::Accepted, Reason::Accepted, "routes can use the backend"),
+            Verdict::yes(ConditionType::ResolvedRefs, Reason::ResolvedRefs, "all references are resolved"),
+        ];
+        if let Err(error) = &self.usable {
+            let (kind, reason) = error.condition();
+            for verdict in verdicts.iter_mut().filter(|verdict| verdict.kind == kind) {
+                *verdict = Verdict::no(kind, reason, error.to_string());
+            }
+        }
+        verdicts
+    }
+}
+
+pub(crate) fn compile(reader: &Reader<'_, '_>, name: &NamespacedName) -> BackendPlan {
+    let usable = match reader.backend(name) {
+        Some(object) => usable(reader, name, &object.spec),
+        None => Err(InvalidBackend::NoEndpoints),
+    };
+    BackendPlan { usable }
+}
+
+fn usable(
+    reader: &Reader<'_, '_>,
+    name: &NamespacedName,
+    spec: &crds::BackendSpec,
+) -> Result<UsableBackend, InvalidBackend> {
+    let crds::BackendSpec { endpoints, protocol, tls, connect_timeout } = spec;
+    if endpoints.len() > MAX_ENDPOINTS {
+        return Err(InvalidBackend::TooManyEndpoints);
+    }
+    let mut names = Vec::new();
+    let mut addresses = Vec::new();
+    let mut ports = Vec::new();
+    for (at, crds::BackendEndpoint { hostname, ip, port }) in endpoints.iter().enumerate() {
+        let number = u16::try_from(*port).ok().filter(|port| *port != 0);
+        let number = number.ok_or(InvalidBackend::Port { at, value: *port })?;
+        ports.push(number);
+        match (hostname, ip) {
+            (Some(raw), None) => {
+                // An address would be looked up as a name, in vain.
+                let host = Host::parse(raw).ok().filter(|_| raw.parse::<IpAddr>().is_err());
+                let host = host.ok_or_else(|| InvalidBackend::Hostname { at, value: raw.clone() })?;
+                names.push((host, number));
+            }
+            (None, Some(raw)) => {
+                let address: IpAddr = raw.parse().map_err(|_| InvalidBackend::Address { at, value: raw.clone() })?;
+                addresses.push(Endpoint { address: SocketAddr::new(address, number), ready: true });
+            }
+            _ => return Err(InvalidBackend::Endpoint(at)),
+        }
+    }
+    let first = *ports.first().ok_or(InvalidBackend::NoEndpoints)?;
+    if !names.is_empty() && !addresses.is_empty() {
+        return Err(InvalidBackend::Mixed);
+    }
+    let key = BackendKey::backend(name.namespace.clone(), name.name.clone(), first);
+    let backend = Backend {
+        key: key.clone(),
+        protocol: match protocol {
+            crds::BackendProtocol::Http => Protocol::Http,
+            crds::BackendProtocol::Http2 => Protocol::Http2,
+        },
+        tls: tls.as_ref().map(|tls| translate_tls(reader, name, tls)).transpose()?,
+        source: if names.is_empty() { Source::Endpoints } else { Source::Names(names) },
+        connect_timeout: connect_timeout.as_deref().map_or(Ok(CONNECT_TIMEOUT), parse_timeout)?,
+    };
+    addresses.sort_unstable();
+    addresses.dedup();
+    let endpoints = (!addresses.is_empty()).then(|| Endpoints { key: key.clone(), endpoints: addresses });
+    Ok(UsableBackend { key, ports, backend, endpoints })
+}
+
+fn parse_timeout(raw: &str) -> Result<Duration, InvalidBackend> {
+    duration::parse(raw)
+        .filter(|timeout| CONNECT_TIMEOUTS.contains(timeout))
+        .ok_or_else(|| InvalidBackend::ConnectTimeout(raw.into()))
+}
+
+fn translate_tls(
+    reader: &Reader<'_, '_>,
+    backend: &NamespacedName,
+    tls: &crds::BackendTls,
+) -> Result<BackendTls, InvalidBackend> {
+    let crds::BackendTls { hostname, ca_certificate_refs, well_known_ca_certificates, subject_alt_names } = tls;
+    if ca_certificate_refs.is_empty() == well_known_ca_certificates.is_none() {
+        return Err(InvalidBackend::Trust);
+    }
+    let mut roots: Vec<Box<[u8]>> = Vec::new();
+    for crds::CaCertificateRef { name } in ca_certificate_refs {
+        let name = NamespacedName::new(backend.namespace.clone(), name.as_str());
+        for root in config_map_roots(reader, &name)? {
+            if !roots.contains(&root) {
+                roots.push(root);
+            }
+        }
+    }
+    let names = subject_alt_names.iter().enumerate().map(|(at, crds::SubjectAltName { kind, hostname, uri })| {
+        let name = match (kind, hostname, uri) {
+            (crds::SubjectAltNameType::Hostname, Some(name), None) => Some(name.to_ascii_lowercase()),
+            (crds::SubjectAltNameType::Uri, None, Some(uri)) => Some(uri.clone()),
+            _ => None,
+        };
+        name.map(String::into_boxed_str).ok_or(InvalidBackend::SubjectAltName(at))
+    });
+    Ok(BackendTls {
+        hostname: Host::parse(hostname).map_err(|_| InvalidBackend::TlsHostname(hostname.clone()))?,
+        subject_alt_names: names.collect::<Result<_, _>>()?,
+        roots,
+        client_certificate: None,
+    })
+}
+
+/// The trusted certificates of a ConfigMap. An empty set would mean "the system's", so it is refused.
+fn config_map_roots(reader: &Reader<'_, '_>, name: &NamespacedName) -> Result<Vec<Box<[u8]>>, InvalidBackend> {
+    let refuse = |problem: String| InvalidBackend::CaCertificate { name: name.clone(), problem };
+    let Some(found) = reader.config_map(name) else {
+        return Err(match reader.invalid(&ObjectRef::namespaced(Kind::ConfigMap, name)) {
+            Some(why) => refuse(format!("cannot be read: {why}")),
+            None => refuse("does not exist; create it or correct the name".to_owned()),
+        });
+    };
+    let ConfigMap { data, .. } = &*found;
+    let pem = data.as_ref().and_then(|data| data.get(CA_KEY));
+    let pem = pem.ok_or_else(|| refuse(format!("has no key {CA_KEY}; put the certificates there as PEM")))?;
+    trusted_roots(pem.as_bytes()).map_err(|error: InvalidPem| refuse(format!("is invalid: {error}")))
+}

@@ -1,0 +1,136 @@
+//! Conditions, before they are stamped with a generation and a time: what was found, for which condition, and why.
+//!
+//! Words are those of Gateway API 1.6 (`apis/v1/*_types.go`); what is missing there is said so.
+
+use std::borrow::Cow;
+
+/// The types of condition that we write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConditionType {
+    Accepted,
+    Programmed,
+    ResolvedRefs,
+    Conflicted,
+    OverlappingTlsConfig,
+    PartiallyInvalid,
+}
+
+/// The reasons that we give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    Accepted,
+    AddressNotUsable,
+    BackendNotFound,
+    HostnameConflict,
+    IncompatibleFilters,
+    Invalid,
+    /// Not in the specification: a Backend that exists and cannot be used.
+    InvalidBackend,
+    InvalidCaCertificateRef,
+    InvalidCertificateRef,
+    InvalidClientCertificateRef,
+    InvalidKind,
+    InvalidParameters,
+    InvalidRouteKinds,
+    ListenersNotResolved,
+    ListenersNotValid,
+    NoConflicts,
+    NoMatchingListenerHostname,
+    NoMatchingParent,
+    NotAllowedByListeners,
+    OverlappingHostnames,
+    Pending,
+    PortUnavailable,
+    Programmed,
+    ProtocolConflict,
+    RefNotPermitted,
+    ResolvedRefs,
+    UnsupportedAddress,
+    UnsupportedProtocol,
+    UnsupportedValue,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    True,
+    False,
+    Unknown,
+}
+
+/// One condition of one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) kind: ConditionType,
+    pub(crate) state: State,
+    pub(crate) reason: Reason,
+    pub(crate) message: Cow<'static, str>,
+}
+
+impl Verdict {
+    pub(crate) fn yes(kind: ConditionType, reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, state: State::True, reason, message: message.into() }
+    }
+
+    pub(crate) fn no(kind: ConditionType, reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, state: State::False, reason, message: message.into() }
+    }
+}
+
+impl ConditionType {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::Programmed => "Programmed",
+            Self::ResolvedRefs => "ResolvedRefs",
+            Self::Conflicted => "Conflicted",
+            Self::OverlappingTlsConfig => "OverlappingTLSConfig",
+            Self::PartiallyInvalid => "PartiallyInvalid",
+        }
+    }
+}
+
+impl Reason {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::AddressNotUsable => "AddressNotUsable",
+            Self::BackendNotFound => "BackendNotFound",
+            Self::HostnameConflict => "HostnameConflict",
+            Self::IncompatibleFilters => "IncompatibleFilters",
+            Self::Invalid => "Invalid",
+            Self::InvalidBackend => "InvalidBackend",
+            Self::InvalidCaCertificateRef => "InvalidCACertificateRef",
+            Self::InvalidCertificateRef => "InvalidCertificateRef",
+            Self::InvalidClientCertificateRef => "InvalidClientCertificateRef",
+            Self::InvalidKind => "InvalidKind",
+            Self::InvalidParameters => "InvalidParameters",
+            Self::InvalidRouteKinds => "InvalidRouteKinds",
+            Self::ListenersNotResolved => "ListenersNotResolved",
+            Self::ListenersNotValid => "ListenersNotValid",
+            Self::NoConflicts => "NoConflicts",
+            Self::NoMatchingListenerHostname => "NoMatchingListenerHostname",
+            Self::NoMatchingParent => "NoMatchingParent",
+            Self::NotAllowedByListeners => "NotAllowedByListeners",
+            Self::OverlappingHostnames => "OverlappingHostnames",
+            Self::Pending => "Pending",
+            Self::PortUnavailable => "PortUnavailable",
+            Self::Programmed => "Programmed",
+            Self::ProtocolConflict => "ProtocolConflict",
+            Self::RefNotPermitted => "RefNotPermitted",
+            Self::ResolvedRefs => "ResolvedRefs",
+            Self::UnsupportedAddress => "UnsupportedAddress",
+            Self::UnsupportedProtocol => "UnsupportedProtocol",
+            Self::UnsupportedValue => "UnsupportedValue",
+        }
+    }
+}
+
+impl State {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}

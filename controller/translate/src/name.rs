@@ -1,0 +1,128 @@
+//! Names of objects, and of the kinds that are read.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use portcullis_ir::GatewayKey;
+
+/// Names a namespaced object of a kind that is known from where the name stands.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NamespacedName {
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+}
+
+/// The kinds that `translate` reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    GatewayClass,
+    Gateway,
+    HttpRoute,
+    ReferenceGrant,
+    Namespace,
+    Service,
+    EndpointSlice,
+    Secret,
+    ConfigMap,
+    GatewayParameters,
+    Backend,
+}
+
+/// Names any object.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef {
+    pub kind: Kind,
+    /// None for GatewayClasses and Namespaces.
+    pub namespace: Option<Arc<str>>,
+    pub name: Arc<str>,
+}
+
+impl NamespacedName {
+    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl Kind {
+    /// The kind as its objects write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::GatewayClass => "GatewayClass",
+            Self::Gateway => "Gateway",
+            Self::HttpRoute => "HTTPRoute",
+            Self::ReferenceGrant => "ReferenceGrant",
+            Self::Namespace => "Namespace",
+            Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
+            Self::GatewayParameters => "GatewayParameters",
+            Self::Backend => "Backend",
+        }
+    }
+}
+
+impl ObjectRef {
+    pub fn namespaced(kind: Kind, name: &NamespacedName) -> Self {
+        Self { kind, namespace: Some(Arc::clone(&name.namespace)), name: Arc::clone(&name.name) }
+    }
+
+    pub fn cluster(kind: Kind, name: impl Into<Arc<str>>) -> Self {
+        Self { kind, namespace: None, name: name.into() }
+    }
+}
+
+impl From<&GatewayKey> for NamespacedName {
+    fn from(key: &GatewayKey) -> Self {
+        let GatewayKey { namespace, name } = key;
+        Self { namespace: Arc::clone(namespace), name: Arc::clone(name) }
+    }
+}
+
+impl From<&NamespacedName> for GatewayKey {
+    fn from(name: &NamespacedName) -> Self {
+        let NamespacedName { namespace, name } = name;
+        Self { namespace: Arc::clone(namespace), name: Arc::clone(name) }
+    }
+}
+
+impl fmt::Display for NamespacedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl fmt::Debug for NamespacedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for NamespacedName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind, self.name),
+            None => write!(f, "{} {}", self.kind, self.name),
+        }
+    }
+}
+
+impl fmt::Debug for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

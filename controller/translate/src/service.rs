@@ -1,0 +1,191 @@
+//! Services: which of their ports a reference means, what is spoken there, and the addresses behind it.
+//!
+//! Addresses come from EndpointSlices alone, never from `clusterIP`, so headless Services and slices written by hand
+//! are no special case.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Service, ServicePort};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use portcullis_ir::{BackendKind, Endpoint, Protocol};
+
+use crate::NamespacedName;
+use crate::backend::InvalidReference;
+
+/// The port that a reference means, checked for what an HTTPRoute can use.
+pub(crate) fn resolve_port(
+    name: &NamespacedName,
+    service: &Service,
+    port: Option<i32>,
+) -> Result<u16, InvalidReference> {
+    if service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ExternalName") {
+        return Err(InvalidReference::ExternalName { to: name.clone() });
+    }
+    let wanted = port.ok_or_else(|| InvalidReference::NoPort { to: name.clone() })?;
+    let unknown = || InvalidReference::UnknownPort {
+        kind: BackendKind::Service,
+        to: name.clone(),
+        port: wanted,
+        known: match ports(service) {
+            [] => "none".to_owned(),
+            ports => ports.iter().map(|port| port.port.to_string()).collect::<Vec<_>>().join(", "),
+        },
+    };
+    let number = u16::try_from(wanted).ok().filter(|port| *port != 0).ok_or_else(unknown)?;
+    let found = find_port(service, number).ok_or_else(unknown)?;
+    match found.protocol.as_deref().unwrap_or("TCP") {
+        "TCP" => {}
+        protocol => {
+            let protocol = protocol.to_owned();
+            return Err(InvalidReference::Transport { to: name.clone(), port: number, protocol });
+        }
+    }
+    match protocol(service, number) {
+        Some(_) => Ok(number),
+        None => {
+            let protocol = found.app_protocol.clone().unwrap_or_default();
+            Err(InvalidReference::AppProtocol { to: name.clone(), port: number, protocol })
+        }
+    }
+}
+
+/// What `appProtocol` says is spoken; none if we do not speak it. Names that are no Kubernetes standard (KEP-3726) are
+/// hints for others and leave HTTP, but `grpc`, which is in wide use, never works over HTTP/1.
+pub(crate) fn protocol(service: &Service, port: u16) -> Option<Protocol> {
+    match find_port(service, port).and_then(|port| port.app_protocol.as_deref()) {
+        Some("kubernetes.io/h2c" | "grpc") => Some(Protocol::Http2),
+        Some("kubernetes.io/wss") => None,
+        _ => Some(Protocol::Http),
+    }
+}
+
+/// The addresses behind a port: of all slices of the Service together, each once. A ready report wins over one that is
+/// terminating; what is neither ready nor serving is left out.
+pub(crate) fn endpoints(service: &Service, port: u16, slices: &[Arc<EndpointSlice>]) -> Vec<Endpoint> {
+    let Some(service_port) = find_port(service, port) else { return Vec::new() };
+    let wanted = service_port.name.as_deref().unwrap_or_default();
+    let mut merged: BTreeMap<SocketAddr, bool> = BTreeMap::new();
+    for slice in slices.iter().filter(|slice| matches!(slice.address_type.as_str(), "IPv4" | "IPv6")) {
+        let numbers: Vec<u16> = (slice.ports.iter().flatten())
+            .filter(|port| port.name.as_deref().unwrap_or_default() == wanted)
+            .filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP")
+            .filter_map(|port| port.port.and_then(|number| u16::try_from(number).ok()).filter(|number| *number != 0))
+            .collect();
+        for endpoint in &slice.endpoints {
+            let conditions = endpoint.conditions.as_ref();
+            // "A nil value should be interpreted as true" for ready and serving, as false for terminating.
+            let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
+            let serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(ready);
+            let terminating = conditions.and_then(|conditions| conditions.terminating).unwrap_or(false);
+            if !ready && !(serving && terminating) {
+                continue;
+            }
+            for address in endpoint.addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok()) {
+                for number in &numbers {
+                    *merged.entry(SocketAddr::new(address, *number)).or_default() |= ready;
+                }
+            }
+        }
+    }
+    merged.into_iter().map(|(address, ready)| Endpoint { address, ready }).collect()
+}
+
+fn ports(service: &Service) -> &[ServicePort] {
+    service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default()
+}
+
+/// Two ports may share a number under different transports; HTTP means TCP.
+fn find_port(service: &Service, number: u16) -> Option<&ServicePort> {
+    let mut same = ports(service).iter().filter(|port| port.port == i32::from(number));
+    let first = same.clone().next();
+    same.find(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP").or(first)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn service(ports: &str) -> Service {
+        serde_norway::from_str(&format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: s}}, spec: {{ports: {ports}}}}}"
+        ))
+        .unwrap()
+    }
+
+    fn slice(yaml: &str) -> Arc<EndpointSlice> {
+        let head = "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: x}, ";
+        Arc::new(serde_norway::from_str(&format!("{head}{yaml}}}")).unwrap())
+    }
+
+    fn found(service: &Service, port: u16, slices: &[Arc<EndpointSlice>]) -> Vec<String> {
+        let mark = |endpoint: &Endpoint| if endpoint.ready { "" } else { " terminating" };
+        endpoints(service, port, slices).iter().map(|one| format!("{}{}", one.address, mark(one))).collect()
+    }
+
+    #[test]
+    fn slices_are_merged_and_each_address_is_there_once() {
+        let slices = [
+            slice(
+                "addressType: IPv4, ports: [{port: 3000}], endpoints: [{addresses: [10.0.0.2]}, {addresses: [10.0.0.1]}]",
+            ),
+            slice("addressType: IPv4, ports: [{port: 3000}], endpoints: [{addresses: [10.0.0.2]}]"),
+            slice("addressType: IPv6, ports: [{port: 3000}], endpoints: [{addresses: ['fd00::1']}]"),
+            slice("addressType: FQDN, ports: [{port: 3000}], endpoints: [{addresses: [a.example]}]"),
+        ];
+        let all = found(&service("[{port: 80}]"), 80, &slices);
+        assert_eq!(all, ["10.0.0.1:3000", "10.0.0.2:3000", "[fd00::1]:3000"]);
+    }
+
+    #[test]
+    fn ports_are_joined_by_name_not_by_number() {
+        let slices = [slice(
+            "addressType: IPv4, ports: [{name: web, port: 3000}, {name: admin, port: 9000}], endpoints: [{addresses: [10.0.0.1]}]",
+        )];
+        let service = service("[{name: web, port: 80}, {name: admin, port: 81}]");
+        assert_eq!(found(&service, 80, &slices), ["10.0.0.1:3000"]);
+        assert_eq!(found(&service, 81, &slices), ["10.0.0.1:9000"]);
+    }
+
+    #[test]
+    fn ready_wins_over_terminating_and_what_serves_nothing_is_left_out() {
+        let slices = [
+            slice(
+                "addressType: IPv4, ports: [{port: 1}], endpoints: [\
+                 {addresses: [10.0.0.1], conditions: {ready: false, serving: true, terminating: true}},\
+                 {addresses: [10.0.0.2], conditions: {ready: false, serving: true, terminating: true}},\
+                 {addresses: [10.0.0.3], conditions: {ready: false, serving: false, terminating: true}},\
+                 {addresses: [10.0.0.4], conditions: {ready: false}},\
+                 {addresses: [10.0.0.5], conditions: {}}]",
+            ),
+            slice(
+                "addressType: IPv4, ports: [{port: 1}], endpoints: [{addresses: [10.0.0.2], conditions: {ready: true}}]",
+            ),
+        ];
+        let all = found(&service("[{port: 80}]"), 80, &slices);
+        assert_eq!(all, ["10.0.0.1:1 terminating", "10.0.0.2:1", "10.0.0.5:1"]);
+    }
+
+    #[test]
+    fn a_port_that_http_cannot_use_is_refused_and_says_why() {
+        let name = NamespacedName::new("ns", "s");
+        let service = service(
+            "[{name: a, port: 53, protocol: UDP}, {name: b, port: 80, appProtocol: kubernetes.io/wss}, {name: c, port: 90, appProtocol: HTTPS}]",
+        );
+        let resolve = |port| resolve_port(&name, &service, port);
+        assert!(matches!(resolve(Some(53)), Err(InvalidReference::Transport { .. })));
+        assert!(matches!(resolve(Some(80)), Err(InvalidReference::AppProtocol { .. })));
+        assert!(matches!(resolve(Some(81)), Err(InvalidReference::UnknownPort { .. })));
+        assert!(matches!(resolve(None), Err(InvalidReference::NoPort { .. })));
+        assert_eq!(resolve(Some(90)), Ok(90));
+        assert_eq!(protocol(&service, 90), Some(Protocol::Http));
+    }
+
+    #[test]
+    fn the_tcp_port_is_meant_where_two_transports_share_a_number() {
+        let service = service("[{name: u, port: 53, protocol: UDP}, {name: t, port: 53, protocol: TCP}]");
+        assert_eq!(resolve_port(&NamespacedName::new("ns", "s"), &service, Some(53)), Ok(53));
+    }
+}
