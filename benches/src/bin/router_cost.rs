@@ -19,8 +19,8 @@ use anyhow::{Context as _, bail, ensure};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis_ir::{
     Action, Attachment, BackendKey, Change, GatewayKey, HeaderMatch, Host, HostPattern, Listener, ListenerKey,
-    ListenerProtocol, Match, PathMatch, Resource, Route, RouteHostname, RouteKey, Snapshot, StringMatch, Target, Timeouts,
-    WeightedBackend,
+    ListenerProtocol, Match, PathMatch, Resource, Route, RouteHostname, RouteKey, Snapshot, StringMatch, Target,
+    Timeouts, WeightedBackend,
 };
 use portcullis_router::{Bind, Outcome, Request, Router};
 
