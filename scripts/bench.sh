@@ -13,9 +13,9 @@ need_rust
 need_bench_tools
 start=$SECONDS
 say "building the release binaries (fat LTO: minutes when cold)"
-binaries=(--bin bench --bin portcullis --bin portcullis-dataplane --bin apply_cost)
+binaries=(--bin bench --bin portcullis-dataplane)
 [ "$mode" = gate ] || binaries+=(--bin peer_pingora --bin peer_hyper)
-cargo build --locked --release --workspace "${binaries[@]}"
+cargo build --locked --release -p portcullis-dataplane -p portcullis-benches "${binaries[@]}"
 say "built in $(elapsed $((SECONDS - start)))"
 
 arguments=("$mode" --bin-dir "$CARGO_TARGET_DIR/release" --out "$CACHE/bench" --baseline benches/baseline.json)

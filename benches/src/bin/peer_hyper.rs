@@ -58,7 +58,11 @@ async fn serve(Arguments { listen, upstream }: Arguments) -> anyhow::Result<()> 
     }
 }
 
-async fn forward(mut request: Request<Incoming>, idle: Idle, upstream: SocketAddr) -> anyhow::Result<Response<Returning>> {
+async fn forward(
+    mut request: Request<Incoming>,
+    idle: Idle,
+    upstream: SocketAddr,
+) -> anyhow::Result<Response<Returning>> {
     let mut sender = connection(&idle, upstream).await?;
     request.headers_mut().remove(header::CONNECTION);
     let mut response = sender.send_request(request).await?;
@@ -92,7 +96,10 @@ impl Body for Returning {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         Pin::new(&mut self.body).poll_frame(context)
     }
 

@@ -1,0 +1,119 @@
+//! A process that this run started, and that does not outlive it.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+/// What to start and where it will listen.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    pub program: PathBuf,
+    pub arguments: Vec<OsString>,
+    pub listen: SocketAddr,
+}
+
+/// A running process. Dropping it kills it by its id, on every way out of the run.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    log: PathBuf,
+    name: String,
+}
+
+impl Running {
+    /// Starts `program`; what it prints goes to a file in `folder`.
+    pub fn start(
+        program: &Path,
+        arguments: &[OsString],
+        environment: &[(&str, &str)],
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
+        let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
+        let log = folder.join(format!("{name}.log"));
+        let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let child = Command::new(program)
+            .args(arguments)
+            .envs(environment.iter().copied())
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        Ok(Self { child, log, name })
+    }
+
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id().unwrap_or_default()
+    }
+
+    /// Waits until something accepts connections at `address`. A refused connection costs the process nothing that could be counted.
+    pub async fn listening(&mut self, address: SocketAddr, limit: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if TcpStream::connect(address).await.is_ok() {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{} ended with {status} before it listened: {}", self.name, self.last_words());
+            }
+            if Instant::now() > deadline {
+                bail!("{} did not listen on {address} within {} s: {}", self.name, limit.as_secs(), self.last_words());
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Asks the process to end and waits until it has, so that what it writes at its end is there.
+    pub async fn stop(mut self, limit: Duration) -> anyhow::Result<()> {
+        signal(self.id(), "TERM").await?;
+        match timeout(limit, self.child.wait()).await {
+            Ok(status) => {
+                status?;
+                Ok(())
+            }
+            Err(_) => bail!("{} did not end within {} s of SIGTERM: {}", self.name, limit.as_secs(), self.last_words()),
+        }
+    }
+
+    /// Waits for the process to end by itself and gives back what it printed.
+    pub async fn finished(mut self, limit: Duration) -> anyhow::Result<String> {
+        let status = timeout(limit, self.child.wait())
+            .await
+            .with_context(|| format!("{} ran over {} s", self.name, limit.as_secs()))??;
+        if !status.success() {
+            bail!("{} ended with {status}: {}", self.name, self.last_words());
+        }
+        Ok(std::fs::read_to_string(&self.log)?)
+    }
+
+    fn last_words(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().rev().filter(|line| !line.starts_with("==")).take(3).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
+    }
+}
+
+/// A loopback port that nothing listens on now.
+pub fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+async fn signal(id: u32, name: &str) -> anyhow::Result<()> {
+    // The shell's own `kill`: sending a signal from here would need unsafe code.
+    let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {id}")).stderr(Stdio::null()).status().await?;
+    if !status.success() {
+        bail!("process {id} was gone before it was asked to end");
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! The load: a closed loop over keep-alive HTTP/1.1 connections, an exact number of requests, every answer checked.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+/// Requests on each connection before those that count: upstream pools fill, buffers grow, metric series appear.
+const WARM: usize = 8;
+/// A request under cachegrind takes about a millisecond; one that takes this long is lost.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Bytes of one request, the same for every subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// `GET /` with a Host header: what wrk sends.
+    Plain,
+    /// `GET` below the prefix of route number `route`, with `x-version` and a Bearer token.
+    Routed { route: usize },
+}
+
+impl Shape {
+    #[must_use]
+    pub fn bytes(self) -> String {
+        match self {
+            Self::Plain => "GET / HTTP/1.1\r\nHost: bench.localhost\r\n\r\n".to_owned(),
+            Self::Routed { route } => {
+                let token = "0123456789abcdefghijklmnopqrstuvwxyz".repeat(15);
+                format!(
+                    "GET {}/item HTTP/1.1\r\nHost: bench.localhost\r\nx-version: v1\r\nAuthorization: Bearer {token}\r\n\r\n",
+                    prefix(route)
+                )
+            }
+        }
+    }
+}
+
+/// The path prefix of route number `route`.
+#[must_use]
+pub fn prefix(route: usize) -> String {
+    format!("/service-{route:05}")
+}
+
+/// Asks until the answer is 200. What answers 404 or 503 for a while has not loaded its routes yet.
+pub async fn ready(address: SocketAddr, shape: Shape, limit: Duration) -> anyhow::Result<()> {
+    let deadline = Instant::now() + limit;
+    let request = shape.bytes();
+    loop {
+        let outcome = one(address, &request).await;
+        match outcome {
+            Ok(()) => return Ok(()),
+            Err(error) if Instant::now() > deadline => return Err(error.context("no 200 before the deadline")),
+            // A request costs instructions, so the question is asked seldom.
+            Err(_) => sleep(Duration::from_millis(500)).await,
+        }
+    }
+}
+
+async fn one(address: SocketAddr, request: &str) -> anyhow::Result<()> {
+    let mut connection = Connection::open(address).await?;
+    connection.exchange(request).await
+}
+
+/// Sends `requests` requests over so many connections after warming them, and fails on anything but 200 with a whole body.
+pub async fn load(address: SocketAddr, shape: Shape, concurrency: usize, requests: usize) -> anyhow::Result<()> {
+    ensure!(
+        requests.is_multiple_of(concurrency),
+        "{requests} requests cannot be shared evenly by {concurrency} connections"
+    );
+    let mut connections = JoinSet::new();
+    for _ in 0..concurrency {
+        let request = shape.bytes();
+        connections.spawn(async move {
+            let mut connection = Connection::open(address).await?;
+            for _ in 0..WARM + requests / concurrency {
+                connection.exchange(&request).await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(done) = connections.join_next().await {
+        done??;
+    }
+    Ok(())
+}
+
+struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    async fn open(address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = timeout(PATIENCE, TcpStream::connect(address)).await??;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: Vec::with_capacity(4096) })
+    }
+
+    async fn exchange(&mut self, request: &str) -> anyhow::Result<()> {
+        timeout(PATIENCE, self.exchange_patiently(request)).await.context("no answer")?
+    }
+
+    async fn exchange_patiently(&mut self, request: &str) -> anyhow::Result<()> {
+        self.stream.write_all(request.as_bytes()).await?;
+        self.buffer.clear();
+        loop {
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                bail!("the connection was closed in the middle of an answer");
+            }
+            if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+                let head = std::str::from_utf8(&self.buffer[..end])?;
+                let status = head.split(' ').nth(1).unwrap_or_default();
+                ensure!(status == "200", "the answer was {status}");
+                let length = content_length(head).context("the answer has no content-length")?;
+                if self.buffer.len() == end + 4 + length {
+                    return Ok(());
+                }
+                ensure!(self.buffer.len() < end + 4 + length, "more was sent than the answer");
+            }
+        }
+    }
+}
+
+fn content_length(head: &str) -> Option<usize> {
+    head.lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?
+        .1
+        .trim()
+        .parse()
+        .ok()
+}

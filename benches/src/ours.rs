@@ -1,0 +1,129 @@
+//! Our own side: a snapshot with so many routes, and the shipped data plane that serves it from a file.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+use portcullis_dataplane::write_snapshot_file;
+use portcullis_ir::{
+    Action, Attachment, Backend, BackendKey, Endpoint, Endpoints, GatewayKey, HeaderMatch, HostPattern, Listener,
+    ListenerKey, ListenerProtocol, Match, PathMatch, Protocol, Resource, Route, RouteHostname, RouteKey, Snapshot,
+    Source, StringMatch, Target, Timeouts, WeightedBackend,
+};
+use portcullis_wire::Version;
+
+use crate::child::{Launch, free_address};
+use crate::client::prefix;
+
+/// `portcullis-dataplane` over a snapshot: metrics on, one request in a hundred logged, as it ships; one worker, as the
+/// peers have.
+pub fn data_plane(
+    binaries: &Path,
+    folder: &Path,
+    upstream: SocketAddr,
+    routes: Option<usize>,
+) -> anyhow::Result<Launch> {
+    let listen = free_address()?;
+    let file = folder.join("snapshot");
+    write_snapshot_file(&file, Version { epoch: 1, number: 1 }, &snapshot(listen, upstream, routes))?;
+    let arguments: Vec<OsString> = vec![
+        "--snapshot".into(),
+        file.into(),
+        "--admin".into(),
+        free_address()?.to_string().into(),
+        "--workers".into(),
+        "1".into(),
+        "--drain-delay".into(),
+        "0".into(),
+        "--drain-deadline".into(),
+        "1".into(),
+    ];
+    Ok(Launch { program: binaries.join("portcullis-dataplane"), arguments, listen })
+}
+
+/// One listener, one backend, and either one route for everything or so many with a prefix and a header each.
+#[must_use]
+pub fn snapshot(listen: SocketAddr, upstream: SocketAddr, routes: Option<usize>) -> Snapshot {
+    let listener = Listener {
+        key: listener_key(),
+        addresses: vec![listen.ip()],
+        port: listen.port(),
+        hostname: HostPattern::Any,
+        protocol: ListenerProtocol::Http,
+        proxy_protocol: false,
+    };
+    let mut snapshot = Snapshot::default();
+    snapshot.insert(Resource::Listener(Arc::new(listener)));
+    for port in BACKENDS {
+        let backend = Backend {
+            key: backend_key(port),
+            protocol: Protocol::Http,
+            tls: None,
+            source: Source::Endpoints,
+            connect_timeout: Duration::from_secs(5),
+        };
+        let endpoints =
+            Endpoints { key: backend_key(port), endpoints: vec![Endpoint { address: upstream, ready: true }] };
+        snapshot.insert(Resource::Backend(Arc::new(backend)));
+        snapshot.insert(Resource::Endpoints(Arc::new(endpoints)));
+    }
+    let routes = match routes {
+        None => vec![route("everything", Match { path: PathMatch::prefix("/"), ..Match::default() }, BACKENDS[0])],
+        Some(routes) => (1..=routes).map(|number| numbered(number, &prefix(number), BACKENDS[0])).collect(),
+    };
+    for route in routes {
+        snapshot.insert(Resource::Route(Arc::new(route)));
+    }
+    snapshot
+}
+
+/// Route `number` after its owner edited it: another prefix, another backend.
+#[must_use]
+pub fn edited(number: usize) -> Route {
+    numbered(number, &format!("{}-moved", prefix(number)), BACKENDS[1])
+}
+
+/// Route `number` as [`snapshot`] holds it.
+#[must_use]
+pub fn unedited(number: usize) -> Route {
+    numbered(number, &prefix(number), BACKENDS[0])
+}
+
+/// Both lead to the one upstream; an edit moves a route from the first to the second.
+const BACKENDS: [u16; 2] = [8080, 8081];
+
+fn numbered(number: usize, prefix: &str, backend: u16) -> Route {
+    let header =
+        HeaderMatch { name: HeaderName::from_static("x-version"), value: StringMatch::Exact("v1".to_owned().into()) };
+    let matched = Match { path: PathMatch::prefix(prefix), headers: vec![header], ..Match::default() };
+    route(&format!("route-{number:05}"), matched, backend)
+}
+
+fn route(name: &str, matched: Match, backend: u16) -> Route {
+    let hostname = RouteHostname { effective: HostPattern::Any, written: HostPattern::Any };
+    Route {
+        key: RouteKey::http("apps", name, 0),
+        rule_name: None,
+        created: 0,
+        attachments: vec![Attachment { listener: listener_key(), hostnames: vec![hostname] }],
+        matches: vec![matched],
+        filters: Vec::new(),
+        action: Action::Forward(vec![WeightedBackend {
+            target: Target::Backend(backend_key(backend)),
+            weight: 1,
+            filters: Vec::new(),
+        }]),
+        timeouts: Timeouts::default(),
+    }
+}
+
+fn listener_key() -> ListenerKey {
+    ListenerKey::new(GatewayKey::new("infra", "gateway"), "http")
+}
+
+fn backend_key(port: u16) -> BackendKey {
+    BackendKey::service("apps", "upstream", port)
+}
