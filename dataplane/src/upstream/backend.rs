@@ -50,8 +50,14 @@ impl Upkeep {
         Arc::new(Self { tls: TlsCache::default(), dns: Dns::new(runtime) })
     }
 
+    #[cfg(test)]
+    pub(super) fn dns(&self) -> &Dns {
+        &self.dns
+    }
+
     /// Resolves with `dns` instead of the system's settings.
-    pub(crate) fn with_dns(dns: Dns) -> Arc<Self> {
+    #[cfg(test)]
+    pub(super) fn with_dns(dns: Dns) -> Arc<Self> {
         Arc::new(Self { tls: TlsCache::default(), dns })
     }
 }

@@ -33,3 +33,24 @@ impl Rng {
 fn scale(bits: u64, length: usize) -> usize {
     ((bits * length as u64) >> 32) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Rng;
+
+    #[test]
+    fn two_choices_are_different_in_range_and_even() {
+        let rng = Rng::new(1);
+        for length in [2, 3, 7] {
+            let mut hits = vec![0_u32; length];
+            for _ in 0..10_000 {
+                let (first, second) = rng.two_below(length);
+                assert_ne!(first, second);
+                hits[first] += 1;
+                hits[second] += 1;
+            }
+            let expected = 20_000 / u32::try_from(length).unwrap_or(1);
+            assert!(hits.iter().all(|hits| hits.abs_diff(expected) < expected / 10), "{hits:?}");
+        }
+    }
+}

@@ -23,6 +23,9 @@ mod http2;
 mod pool;
 mod session;
 mod stream;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 mod tls;
 mod upgraded;
 mod upstreams;

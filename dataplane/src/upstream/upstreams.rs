@@ -85,6 +85,12 @@ impl Upstreams {
         self.pool.counts()
     }
 
+    /// A second has passed; what the pool's own task says once a second. Whether anything is left to sweep.
+    #[cfg(test)]
+    pub(super) fn sweep(&self) -> bool {
+        self.pool.sweep()
+    }
+
     async fn dial_http1(
         &self,
         backend: &Arc<BackendProgram>,

@@ -66,3 +66,87 @@ impl WeightedPick {
         *self.weights == *weights
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{ProptestConfig, any, prop_assert, proptest};
+
+    use super::WeightedPick;
+
+    /// The largest distance from a backend's share in any window of `length` picks.
+    fn deviation(weights: &[u32], picks: &[usize], length: usize) -> f64 {
+        let total: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
+        let mut worst: f64 = 0.0;
+        for (index, weight) in weights.iter().enumerate() {
+            let share = length as f64 * f64::from(*weight) / total;
+            for window in picks.windows(length) {
+                let count = window.iter().filter(|pick| **pick == index).count();
+                worst = worst.max((count as f64 - share).abs());
+            }
+        }
+        worst
+    }
+
+    fn picks(weights: &[u32], count: usize) -> Vec<usize> {
+        let pick = WeightedPick::new(weights, 1);
+        (0..count).map(|_| pick.pick(0).unwrap_or(usize::MAX)).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn two_backends_are_never_more_than_one_request_off_in_any_window(a in 0_u32..1_000_000, b in 1_u32..1_000_000) {
+            let weights = [a, b];
+            prop_assert!(deviation(&weights, &picks(&weights, 2_000), 1_000) <= 1.0);
+        }
+
+        /// A window may begin anywhere, so one more than from the start: no sequence of more than two can do better
+        /// for all weights (Fraenkel).
+        #[test]
+        fn any_number_of_backends_stays_within_one_of_its_rounded_share(weights in proptest::collection::vec(0_u32..1_000, 3..9)) {
+            if weights.iter().any(|weight| *weight > 0) {
+                prop_assert!(deviation(&weights, &picks(&weights, 2_000), 1_000) < 2.0);
+            }
+        }
+
+        #[test]
+        fn weight_zero_gets_nothing(mut weights in proptest::collection::vec(0_u32..100, 1..9), zero in any::<proptest::sample::Index>()) {
+            let zero = zero.index(weights.len());
+            weights[zero] = 0;
+            prop_assert!(!picks(&weights, 500).contains(&zero));
+        }
+    }
+
+    #[test]
+    fn common_splits_are_exact_in_any_window() {
+        for weights in [&[90, 10][..], &[999, 1], &[1, 1], &[50, 30, 20]] {
+            assert!(deviation(weights, &picks(weights, 3_000), 1_000) < 1e-9, "{weights:?}");
+        }
+    }
+
+    #[test]
+    fn picks_are_spread_instead_of_bunched() {
+        assert_eq!(picks(&[5, 1, 1], 7), [0, 0, 1, 0, 2, 0, 0]);
+    }
+
+    #[test]
+    fn nothing_is_picked_where_nothing_has_a_weight() {
+        assert_eq!(WeightedPick::new(&[0, 0], 1).pick(0), None);
+        assert_eq!(WeightedPick::new(&[], 1).pick(0), None);
+        assert_eq!(WeightedPick::new(&[0, 3], 1).pick(0), Some(1));
+    }
+
+    #[test]
+    fn workers_count_for_themselves() {
+        let pick = WeightedPick::new(&[1, 1], 2);
+        assert_eq!((pick.pick(0), pick.pick(1), pick.pick(0), pick.pick(1)), (Some(0), Some(0), Some(1), Some(1)));
+        assert_eq!(pick.pick(7), None);
+    }
+
+    #[test]
+    fn a_state_is_taken_over_only_by_the_same_weights() {
+        let pick = WeightedPick::new(&[1, 2], 1);
+        assert!(pick.same_weights(&[1, 2]) && !pick.same_weights(&[2, 1]) && !pick.same_weights(&[1, 2, 0]));
+    }
+}
