@@ -1,0 +1,158 @@
+//! The data plane as a process: serves what it is sent, what it had stored, or one snapshot from a file.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Parser, ValueEnum};
+use ipnet::IpNet;
+use portcullis_dataplane::{AccessLog, ConfigLink, DataPlane, Settings, read_snapshot_file};
+use portcullis_ir::GatewayKey;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Portcullis data plane: executes the configuration that a controller sends.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Name of this node as the controller sees it.
+    #[arg(long, env = "PORTCULLIS_NODE", default_value = "dataplane")]
+    node: String,
+    /// The Gateway to serve, as NAMESPACE/NAME.
+    #[arg(long, env = "PORTCULLIS_GATEWAY", value_parser = gateway, default_value = "default/gateway")]
+    gateway: GatewayKey,
+    /// Serve this snapshot file (as the state directory holds it) until something newer is sent.
+    #[arg(long, value_name = "FILE")]
+    snapshot: Option<PathBuf>,
+    /// Keep the last good configuration here, and serve it after a restart.
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Worker threads [default: one per core].
+    #[arg(long)]
+    workers: Option<usize>,
+    /// Address of /healthz, /readyz, /metrics and /config.
+    #[arg(long, default_value = "127.0.0.1:9901")]
+    admin: SocketAddr,
+    /// Addresses that listeners without addresses of their own are bound to [default: all of this machine].
+    #[arg(long = "bind", value_name = "ADDRESS")]
+    bind_addresses: Vec<IpAddr>,
+    /// Networks whose forwarding and PROXY headers are believed.
+    #[arg(long = "trusted-proxy", value_name = "CIDR")]
+    trusted_proxies: Vec<IpNet>,
+    /// Which requests are logged.
+    #[arg(long, value_enum, default_value_t = Log::Sampled)]
+    access_log: Log,
+    /// With `--access-log sampled`: one in this many.
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    access_log_sample: u32,
+    /// Seconds between "not ready" and the end of accepting connections.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    drain_delay: u64,
+    /// Seconds that requests in flight may take after that.
+    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    drain_deadline: u64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Log {
+    Off,
+    Sampled,
+    All,
+}
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_env("PORTCULLIS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // The access log has standard output to itself.
+    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let snapshot = arguments.snapshot.clone();
+    let (server, incoming) = mpsc::channel(16);
+    let (outgoing, mut answers) = mpsc::channel(16);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        let handle = DataPlane::start(settings(arguments), ConfigLink { incoming, outgoing })?;
+        tracing::info!(admin = %handle.admin_address(), "started");
+        // Nobody is asked for configuration yet, so the answers have no reader; they must not fill the channel.
+        tokio::spawn(async move { while answers.recv().await.is_some() {} });
+        if let Some(path) = &snapshot {
+            let messages = read_snapshot_file(path).with_context(|| format!("cannot serve {}", path.display()))?;
+            for message in messages {
+                server.send(message).await.context("the data plane has ended")?;
+            }
+        }
+        let drainer = handle.drainer();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            drainer.drain();
+        });
+        let report = handle.wait().await;
+        tracing::info!(aborted_connections = report.aborted_connections, "ended");
+        drop(server);
+        Ok(())
+    })
+}
+
+fn settings(arguments: Arguments) -> Settings {
+    let Arguments {
+        node,
+        gateway,
+        snapshot: _,
+        state_dir,
+        workers,
+        admin,
+        bind_addresses,
+        trusted_proxies,
+        access_log,
+        access_log_sample,
+        drain_delay,
+        drain_deadline,
+    } = arguments;
+    let defaults = Settings::default();
+    Settings {
+        node,
+        gateway,
+        workers: workers.unwrap_or(defaults.workers),
+        admin,
+        bind_addresses: if bind_addresses.is_empty() { defaults.bind_addresses } else { bind_addresses },
+        state_dir,
+        trusted_proxies,
+        access_log: match access_log {
+            Log::Off => AccessLog::Off,
+            Log::Sampled => AccessLog::Sampled(access_log_sample),
+            Log::All => AccessLog::All,
+        },
+        drain_delay: Duration::from_secs(drain_delay),
+        drain_deadline: Duration::from_secs(drain_deadline),
+        limits: defaults.limits,
+        extra_pages: Vec::new(),
+    }
+}
+
+fn gateway(text: &str) -> Result<GatewayKey, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok(GatewayKey::new(namespace, name))
+        }
+        _ => Err("give it as NAMESPACE/NAME".to_owned()),
+    }
+}

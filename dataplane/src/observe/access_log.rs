@@ -1,0 +1,255 @@
+//! The access log: one JSON object per line. Lines go through a bounded channel to a thread of their own, so that a
+//! slow standard output costs lines (counted), never requests.
+
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use portcullis_ir::{BackendKey, RouteKey};
+
+use super::json::Object;
+use super::{Metrics, Phases, RequestRecord};
+
+/// Lines that may wait for the writer.
+const QUEUE: usize = 4096;
+/// Longest printed path, host or name, in bytes.
+const MAX_TEXT: usize = 1024;
+
+#[derive(Clone, Debug)]
+pub(crate) struct AccessLogSink {
+    lines: SyncSender<String>,
+    metrics: Arc<Metrics>,
+}
+
+impl AccessLogSink {
+    /// Starts the writer. It ends when the last sink is gone and everything is written.
+    pub(crate) fn start(
+        output: Box<dyn Write + Send>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<(Self, JoinHandle<()>)> {
+        let (lines, queue) = sync_channel(QUEUE);
+        let writer = std::thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || write_lines(&queue, BufWriter::with_capacity(64 * 1024, output)))?;
+        Ok((Self { lines, metrics }, writer))
+    }
+
+    /// Writes a line, or drops and counts it when the writer cannot keep up. Whether a request is logged at all is
+    /// decided before, by [`super::Sampler::wants`].
+    pub(crate) fn log(&self, record: &RequestRecord<'_>) {
+        let line = format(record, SystemTime::now());
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.lines.try_send(line) {
+            self.metrics.access_log_dropped.increment();
+        }
+    }
+}
+
+/// Buffered while lines wait, flushed when none does.
+fn write_lines(queue: &Receiver<String>, mut output: BufWriter<Box<dyn Write + Send>>) {
+    let mut broken = false;
+    while let Ok(first) = queue.recv() {
+        let mut next = Some(first);
+        while let Some(line) = next {
+            broken |= !broken && output.write_all(line.as_bytes()).is_err();
+            next = match queue.try_recv() {
+                Ok(line) => Some(line),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+            };
+        }
+        if !broken && output.flush().is_err() {
+            broken = true;
+        }
+        // A closed standard output is final. Keep taking lines, so that nobody's queue fills up.
+        if broken {
+            output = BufWriter::new(Box::new(io::sink()));
+            broken = false;
+            tracing::warn!("the access log cannot be written any more; its output is closed");
+        }
+    }
+}
+
+fn format(record: &RequestRecord<'_>, now: SystemTime) -> String {
+    let RequestRecord {
+        request_id,
+        method,
+        host,
+        path,
+        protocol,
+        status,
+        flags,
+        route,
+        rule_name,
+        backend,
+        endpoint,
+        client,
+        sni,
+        bytes_in,
+        bytes_out,
+        attempts,
+        phases: Phases { total, connect, upstream_head, response },
+    } = record;
+    let mut line = String::with_capacity(768);
+    let mut out = Object::begin(&mut line);
+    let started = now.checked_sub(*total).unwrap_or(now);
+    out.display("time", humantime(started));
+    out.text("request_id", cut(request_id));
+    out.text("method", cut(method));
+    out.text("host", cut(host));
+    out.text("path", cut(path));
+    out.text("protocol", protocol);
+    out.number("status", u128::from(*status));
+    out.display("flags", flags);
+    if let Some(RouteKey { kind, namespace, name, rule }) = route {
+        out.display("route_kind", kind);
+        out.text("route_namespace", namespace);
+        out.text("route", name);
+        out.number("rule", u128::from(*rule));
+    }
+    if let Some(name) = rule_name {
+        out.text("rule_name", cut(name));
+    }
+    if let Some(BackendKey { kind, namespace, name, port }) = backend {
+        out.display("backend_kind", kind);
+        out.text("backend_namespace", namespace);
+        out.text("backend", name);
+        out.number("backend_port", u128::from(*port));
+    }
+    if let Some(endpoint) = endpoint {
+        out.display("endpoint", endpoint);
+    }
+    out.display("client", client);
+    if let Some(sni) = sni {
+        out.text("sni", cut(sni));
+    }
+    out.number("bytes_in", u128::from(*bytes_in));
+    out.number("bytes_out", u128::from(*bytes_out));
+    out.number("attempts", u128::from(*attempts));
+    out.number("duration_us", total.as_micros());
+    for (name, phase) in
+        [("connect_us", connect), ("upstream_head_us", upstream_head), ("response_us", response)]
+    {
+        if let Some(phase) = phase {
+            out.number(name, phase.as_micros());
+        }
+    }
+    out.end();
+    line.push('\n');
+    line
+}
+
+fn cut(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or(text)
+}
+
+/// RFC 3339 with microseconds, in UTC.
+fn humantime(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let (days, rest) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = civil(days);
+    let micros = since.subsec_micros();
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{micros:06}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+/// Days since 1970-01-01 to a date (Howard Hinnant's `civil_from_days`, for days after the epoch).
+fn civil(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_index = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
+    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::observe::{Flags, flags};
+
+    fn record(path: &str) -> RequestRecord<'_> {
+        RequestRecord {
+            request_id: "id",
+            method: "GET",
+            host: "a.example",
+            path,
+            protocol: "HTTP/1.1",
+            status: 200,
+            flags: Flags::NONE,
+            route: None,
+            rule_name: None,
+            backend: None,
+            endpoint: None,
+            client: "192.0.2.1:5".parse().unwrap(),
+            sni: None,
+            bytes_in: 1,
+            bytes_out: 2,
+            attempts: 1,
+            phases: Phases { total: Duration::from_micros(1500), ..Phases::default() },
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_json_object_with_every_field_that_is_known() {
+        let route = RouteKey::http("ns", "r", 3);
+        let backend = BackendKey::service("ns", "b", 80);
+        let record = RequestRecord {
+            flags: flags::NO_ENDPOINTS,
+            route: Some(&route),
+            backend: Some(&backend),
+            ..record("/a\nb")
+        };
+        let line = format(&record, UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+        assert!(line.ends_with("}\n") && line.matches('\n').count() == 1);
+        let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(parsed["time"], "2023-11-14T22:13:19.998500Z");
+        assert_eq!(parsed["route"], "r");
+        assert_eq!(parsed["rule"], 3);
+        assert_eq!(parsed["backend"], "b");
+        assert_eq!(parsed["flags"], "NE");
+        assert_eq!(parsed["duration_us"], 1500);
+        assert_eq!(parsed.get("connect_us"), None);
+    }
+
+    #[test]
+    fn a_long_path_is_cut_at_a_character() {
+        let path = format!("/{}", "é".repeat(2000));
+        let line = format(&record(&path), UNIX_EPOCH);
+        let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(parsed["path"].as_str().unwrap().len(), 1023);
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (days, date) in [(0, (1970, 1, 1)), (59, (1970, 3, 1)), (11_016, (2000, 2, 29)), (20_513, (2026, 3, 1))] {
+            assert_eq!(civil(days), date);
+        }
+    }
+
+    #[test]
+    fn everything_logged_is_written_before_the_writer_ends() {
+        #[derive(Clone, Default)]
+        struct Shared(Arc<Mutex<Vec<u8>>>);
+        impl Write for Shared {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let output = Shared::default();
+        let (sink, writer) = AccessLogSink::start(Box::new(output.clone()), Arc::default()).unwrap();
+        for _ in 0..10 {
+            sink.log(&record("/"));
+        }
+        drop(sink);
+        writer.join().unwrap();
+        assert_eq!(output.0.lock().unwrap().iter().filter(|&&byte| byte == b'\n').count(), 10);
+    }
+}

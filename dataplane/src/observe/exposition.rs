@@ -1,0 +1,140 @@
+//! Counters as they are read: the Prometheus text format, built anew for each scrape.
+
+use prometheus::proto;
+
+use super::rule::{BUCKETS, CLASSES, Numbers};
+use super::{Counter, Gauge};
+
+pub(super) type Labels<'a> = [(&'a str, &'a str)];
+
+/// Families in the order in which they were added. A family without series is left out.
+#[derive(Default)]
+pub(super) struct Exposition {
+    families: Vec<proto::MetricFamily>,
+}
+
+impl Exposition {
+    pub(super) fn counter(&mut self, name: &str, help: &str, counter: &Counter) {
+        self.counters(name, help, vec![(Vec::new(), counter)]);
+    }
+
+    /// One series per label set; those that never counted anything are left out.
+    pub(super) fn counters(&mut self, name: &str, help: &str, series: Vec<(Vec<(&str, &str)>, &Counter)>) {
+        let metrics = series
+            .into_iter()
+            .filter(|(labels, counter)| labels.is_empty() || counter.value() > 0)
+            .map(|(labels, counter)| {
+                let mut value = proto::Counter::default();
+                value.set_value(float(counter.value()));
+                let mut metric = labelled(&labels);
+                metric.set_counter(value);
+                metric
+            })
+            .collect();
+        self.family(name, help, proto::MetricType::COUNTER, metrics);
+    }
+
+    pub(super) fn gauge(&mut self, name: &str, help: &str, gauge: &Gauge) {
+        #[allow(clippy::cast_precision_loss, reason = "a metric is a float; counts stay below 2^53")]
+        self.gauge_value(name, help, &[], gauge.value() as f64);
+    }
+
+    pub(super) fn gauge_value(&mut self, name: &str, help: &str, labels: &Labels<'_>, value: f64) {
+        let mut gauge = proto::Gauge::default();
+        gauge.set_value(value);
+        let mut metric = labelled(labels);
+        metric.set_gauge(gauge);
+        self.family(name, help, proto::MetricType::GAUGE, vec![metric]);
+    }
+
+    /// Requests and durations of rules: two families from the same numbers.
+    pub(super) fn rules<'a>(&mut self, rules: impl Iterator<Item = (Vec<(&'a str, String)>, &'a Numbers)>) {
+        let mut requests = Vec::new();
+        let mut durations = Vec::new();
+        for (owned, numbers) in rules {
+            let labels: Vec<(&str, &str)> = owned.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            for (class, counter) in CLASSES.iter().zip(&numbers.classes).filter(|(_, counter)| counter.value() > 0) {
+                let mut with_class = labels.clone();
+                with_class.push(("class", class));
+                let mut value = proto::Counter::default();
+                value.set_value(float(counter.value()));
+                let mut metric = labelled(&with_class);
+                metric.set_counter(value);
+                requests.push(metric);
+            }
+            let mut metric = labelled(&labels);
+            metric.set_histogram(histogram(numbers));
+            durations.push(metric);
+        }
+        self.family(
+            "portcullis_dataplane_requests_total",
+            "Finished requests by rule and status class; requests that no rule matched are in the rule `unmatched`.",
+            proto::MetricType::COUNTER,
+            requests,
+        );
+        self.family(
+            "portcullis_dataplane_request_duration_seconds",
+            "From a request's complete head to the last byte of its response, by rule.",
+            proto::MetricType::HISTOGRAM,
+            durations,
+        );
+    }
+
+    pub(super) fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing into a string fails only on a family without metrics, and those were left out.
+        if let Err(error) = prometheus::TextEncoder::new().encode_utf8(&self.families, &mut text) {
+            tracing::error!(%error, "metrics could not be rendered");
+        }
+        text
+    }
+
+    fn family(&mut self, name: &str, help: &str, kind: proto::MetricType, metrics: Vec<proto::Metric>) {
+        if metrics.is_empty() {
+            return;
+        }
+        let mut family = proto::MetricFamily::default();
+        family.set_name(name.to_owned());
+        family.set_help(help.to_owned());
+        family.set_field_type(kind);
+        family.set_metric(metrics);
+        self.families.push(family);
+    }
+}
+
+fn histogram(numbers: &Numbers) -> proto::Histogram {
+    let mut cumulative = 0;
+    let mut buckets = Vec::with_capacity(BUCKETS.len());
+    for (bound, counter) in BUCKETS.iter().zip(&numbers.buckets) {
+        cumulative += counter.value();
+        let mut bucket = proto::Bucket::default();
+        bucket.set_upper_bound(float(*bound) / 1e6);
+        bucket.set_cumulative_count(cumulative);
+        buckets.push(bucket);
+    }
+    // The encoder adds the bucket without a bound from the count.
+    let count = cumulative + numbers.buckets[BUCKETS.len()].value();
+    let mut histogram = proto::Histogram::default();
+    histogram.set_bucket(buckets);
+    histogram.set_sample_count(count);
+    histogram.set_sample_sum(float(numbers.micros.value()) / 1e6);
+    histogram
+}
+
+fn labelled(labels: &Labels<'_>) -> proto::Metric {
+    let pairs = labels
+        .iter()
+        .map(|(name, value)| {
+            let mut pair = proto::LabelPair::default();
+            pair.set_name((*name).to_owned());
+            pair.set_value((*value).to_owned());
+            pair
+        })
+        .collect();
+    proto::Metric::from_label(pairs)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a metric is a float; counts stay below 2^53")]
+fn float(value: u64) -> f64 {
+    value as f64
+}

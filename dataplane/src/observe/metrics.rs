@@ -1,0 +1,350 @@
+//! All counters of one data plane. Labels come from object names only; a rule's series end with the rule.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use portcullis_ir::RouteKey;
+
+use super::exposition::Exposition;
+use super::{Counter, Flags, Gauge, RuleMetrics};
+
+/// Counts panics of the whole process: a panic hook has no data plane to report to.
+pub(crate) static PANICS: AtomicU64 = AtomicU64::new(0);
+
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    pub(crate) connections: Counter,
+    pub(crate) connections_open: Gauge,
+    /// Cut off because a drain had reached its deadline.
+    pub(crate) connections_aborted: Counter,
+    pub(crate) connections_refused: [Counter; RefusedConnection::ALL.len()],
+    pub(crate) handshakes: [Counter; Handshake::ALL.len()],
+    /// Requests that were answered or ended by us rather than by a backend, by flag.
+    pub(crate) flagged: [Counter; Flags::COUNT],
+    pub(crate) upstream_connects: [Counter; ConnectOutcome::ALL.len()],
+    pub(crate) upstream_reuses: Counter,
+    pub(crate) upstream_open: Gauge,
+    pub(crate) access_log_dropped: Counter,
+    pub(crate) mirrors_sent: Counter,
+    /// Not sent as a whole, or not answered.
+    pub(crate) mirrors_failed: Counter,
+    /// Not begun, because too many were under way.
+    pub(crate) mirrors_dropped: Counter,
+    /// Connections that changed their protocol (WebSocket) and are open now.
+    pub(crate) upgraded_open: Gauge,
+    pub(crate) config_applies: Counter,
+    pub(crate) config_refused: Counter,
+    pub(crate) config_rejected_resources: Gauge,
+    pub(crate) config_apply_micros: Counter,
+    pub(crate) config_epoch: Gauge,
+    pub(crate) config_version: Gauge,
+    /// 1 while what is served came from disk and no live configuration has arrived yet.
+    pub(crate) config_stale: Gauge,
+    pub(crate) disk_writes: Counter,
+    pub(crate) disk_failures: Counter,
+    /// Requests that no rule matched.
+    pub(crate) unmatched: RuleMetrics,
+    rules: Mutex<BTreeMap<RouteKey, Arc<RuleMetrics>>>,
+}
+
+/// How a TLS handshake ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Handshake {
+    Finished,
+    /// No listener for the server name.
+    UnknownName,
+    /// The listener has no usable certificate.
+    NoCertificate,
+    Timeout,
+    /// The client left, or what it sent was no acceptable handshake.
+    Failed,
+}
+
+/// Why a connection was closed before it was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RefusedConnection {
+    /// `HttpLimits::max_connections` were open.
+    Limit,
+    /// PROXY header missing, malformed, late, or from a peer that is not trusted.
+    ProxyProtocol,
+    /// The configuration holds nothing for the port (it is about to be closed).
+    NoListener,
+    /// Nothing was sent in time.
+    Timeout,
+}
+
+/// How an attempt to connect upstream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConnectOutcome {
+    Connected,
+    Refused,
+    Timeout,
+    Tls,
+    Limit,
+    Other,
+}
+
+impl Metrics {
+    pub(crate) fn handshake(&self, outcome: Handshake) {
+        self.handshakes[outcome as usize].increment();
+    }
+
+    pub(crate) fn refused_connection(&self, why: RefusedConnection) {
+        self.connections_refused[why as usize].increment();
+    }
+
+    pub(crate) fn upstream_connect(&self, outcome: ConnectOutcome) {
+        self.upstream_connects[outcome as usize].increment();
+    }
+
+    /// Counts a request's flags; call it once, when the request ends.
+    pub(crate) fn flags(&self, flags: Flags) {
+        if !flags.is_empty() {
+            for index in flags.indices() {
+                self.flagged[index].increment();
+            }
+        }
+    }
+
+    /// The counters of a rule. They stay the same as long as the rule is there.
+    pub(crate) fn rule(&self, key: &RouteKey) -> Arc<RuleMetrics> {
+        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(rules.entry(key.clone()).or_default())
+    }
+
+    /// Ends a rule's series.
+    pub(crate) fn remove_rule(&self, key: &RouteKey) {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// The Prometheus text of everything. `config_age` is the time since the last apply.
+    pub(crate) fn render(&self, config_age: Option<Duration>) -> String {
+        let mut out = Exposition::default();
+        self.render_rules(&mut out);
+        self.render_connections(&mut out);
+        self.render_extras(&mut out);
+        self.render_config(&mut out, config_age);
+        out.render()
+    }
+
+    fn render_rules(&self, out: &mut Exposition) {
+        let rules: Vec<(RouteKey, Arc<RuleMetrics>)> = {
+            let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+            (rules.iter().filter(|(_, rule)| rule.numbers().is_some()))
+                .map(|(key, rule)| (key.clone(), Arc::clone(rule)))
+                .collect()
+        };
+        let matched = rules.iter().filter_map(|(key, rule)| {
+            let RouteKey { kind: _, namespace, name, rule: index } = key;
+            let labels = vec![
+                ("route_namespace", namespace.to_string()),
+                ("route", name.to_string()),
+                ("rule", index.to_string()),
+            ];
+            Some((labels, rule.numbers()?))
+        });
+        let unmatched = self.unmatched.numbers().into_iter().map(|numbers| {
+            let labels = [("route_namespace", ""), ("route", ""), ("rule", "unmatched")];
+            (labels.map(|(name, value)| (name, value.to_owned())).to_vec(), numbers)
+        });
+        out.rules(matched.chain(unmatched));
+        let flagged = self.flagged.iter().enumerate();
+        out.counters(
+            "portcullis_dataplane_request_flags_total",
+            "Requests that were ended or answered by the gateway itself, by response flag.",
+            flagged.map(|(index, counter)| (vec![("flag", Flags::code(index))], counter)).collect(),
+        );
+        out.counter(
+            "portcullis_dataplane_access_log_dropped_total",
+            "Access log lines dropped because the writer could not keep up.",
+            &self.access_log_dropped,
+        );
+    }
+
+    fn render_connections(&self, out: &mut Exposition) {
+        out.counter(
+            "portcullis_dataplane_downstream_connections_total",
+            "Connections accepted from clients.",
+            &self.connections,
+        );
+        out.gauge(
+            "portcullis_dataplane_downstream_connections",
+            "Connections from clients that are open now.",
+            &self.connections_open,
+        );
+        out.counter(
+            "portcullis_dataplane_downstream_connections_aborted_total",
+            "Connections cut off because a drain had reached its deadline.",
+            &self.connections_aborted,
+        );
+        out.counters(
+            "portcullis_dataplane_downstream_connections_refused_total",
+            "Connections closed before they were served, by reason.",
+            by(&self.connections_refused, &RefusedConnection::ALL, "reason", RefusedConnection::label),
+        );
+        out.counters(
+            "portcullis_dataplane_tls_handshakes_total",
+            "TLS handshakes by outcome.",
+            by(&self.handshakes, &Handshake::ALL, "outcome", Handshake::label),
+        );
+        out.counters(
+            "portcullis_dataplane_upstream_connects_total",
+            "Attempts to connect to a backend, by outcome.",
+            by(&self.upstream_connects, &ConnectOutcome::ALL, "outcome", ConnectOutcome::label),
+        );
+        out.counter(
+            "portcullis_dataplane_upstream_reuses_total",
+            "Requests that took a pooled connection to a backend.",
+            &self.upstream_reuses,
+        );
+        out.gauge(
+            "portcullis_dataplane_upstream_connections",
+            "Connections to backends that are open now.",
+            &self.upstream_open,
+        );
+    }
+
+    fn render_extras(&self, out: &mut Exposition) {
+        for (name, help, counter) in [
+            ("mirrors_sent_total", "Copies of requests that a mirror's backend answered.", &self.mirrors_sent),
+            ("mirrors_failed_total", "Copies of requests that were not sent whole or not answered.", &self.mirrors_failed),
+            ("mirrors_dropped_total", "Copies not begun because too many were under way.", &self.mirrors_dropped),
+        ] {
+            out.counter(&format!("portcullis_dataplane_{name}"), help, counter);
+        }
+        let help = "Connections that changed their protocol (WebSocket) and are open now.";
+        out.gauge("portcullis_dataplane_upgraded_connections", help, &self.upgraded_open);
+    }
+
+    fn render_config(&self, out: &mut Exposition, age: Option<Duration>) {
+        for (name, help, counter) in [
+            ("config_applies_total", "Configurations applied.", &self.config_applies),
+            ("config_refused_total", "Configuration messages refused as a whole.", &self.config_refused),
+            ("config_apply_microseconds_total", "Time spent applying configurations.", &self.config_apply_micros),
+            ("disk_snapshot_writes_total", "Snapshots written to the state directory.", &self.disk_writes),
+            ("disk_snapshot_failures_total", "Snapshots that could not be written or read.", &self.disk_failures),
+        ] {
+            out.counter(&format!("portcullis_dataplane_{name}"), help, counter);
+        }
+        for (name, help, gauge) in [
+            ("config_epoch", "Epoch of the applied configuration.", &self.config_epoch),
+            ("config_version", "Version number of the applied configuration.", &self.config_version),
+            ("config_rejected_resources", "Resources that are rejected now.", &self.config_rejected_resources),
+            ("config_stale", "1 while the configuration served came from disk.", &self.config_stale),
+        ] {
+            out.gauge(&format!("portcullis_dataplane_{name}"), help, gauge);
+        }
+        if let Some(age) = age {
+            let help = "Time since a configuration was applied last.";
+            out.gauge_value("portcullis_dataplane_config_age_seconds", help, &[], age.as_secs_f64());
+        }
+        let panics = Counter::default();
+        panics.add(PANICS.load(Ordering::Relaxed));
+        out.counter("portcullis_dataplane_panics_total", "Panics caught in the process (each is a defect).", &panics);
+    }
+}
+
+impl Handshake {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Finished, Self::UnknownName, Self::NoCertificate, Self::Timeout, Self::Failed];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::UnknownName => "unknown_name",
+            Self::NoCertificate => "no_certificate",
+            Self::Timeout => "timeout",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl RefusedConnection {
+    pub(crate) const ALL: [Self; 4] = [Self::Limit, Self::ProxyProtocol, Self::NoListener, Self::Timeout];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Limit => "limit",
+            Self::ProxyProtocol => "proxy_protocol",
+            Self::NoListener => "no_listener",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
+impl ConnectOutcome {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Connected, Self::Refused, Self::Timeout, Self::Tls, Self::Limit, Self::Other];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Refused => "refused",
+            Self::Timeout => "timeout",
+            Self::Tls => "tls",
+            Self::Limit => "limit",
+            Self::Other => "other",
+        }
+    }
+}
+
+fn by<'a, T: Copy>(
+    counters: &'a [Counter],
+    all: &[T],
+    name: &'a str,
+    label: fn(T) -> &'static str,
+) -> Vec<(Vec<(&'a str, &'a str)>, &'a Counter)> {
+    all.iter().zip(counters).map(|(&outcome, counter)| (vec![(name, label(outcome))], counter)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::flags;
+
+    #[test]
+    fn series_appear_with_the_first_request_and_go_with_the_rule() {
+        let metrics = Metrics::default();
+        let key = RouteKey::http("shop", "cart", 1);
+        let rule = metrics.rule(&key);
+        assert!(!metrics.render(None).contains("cart"));
+
+        rule.request(204, Duration::from_millis(3));
+        let text = metrics.render(None);
+        let labels = r#"class="2xx",route="cart",route_namespace="shop",rule="1""#;
+        for line in text.lines().filter(|line| line.contains("cart")) {
+            assert!(line.contains(r#"route_namespace="shop""#) && line.contains(r#"rule="1""#), "{line}");
+        }
+        assert!(text.contains("portcullis_dataplane_requests_total{") && text.contains(r#"class="2xx""#), "{labels}");
+        assert!(text.contains("portcullis_dataplane_request_duration_seconds_count"));
+
+        metrics.remove_rule(&key);
+        assert!(!metrics.render(None).contains("cart"));
+    }
+
+    #[test]
+    fn a_duration_counts_in_every_bucket_above_it() {
+        let metrics = Metrics::default();
+        metrics.unmatched.request(404, Duration::from_micros(700));
+        metrics.unmatched.request(404, Duration::from_secs(100));
+        let text = metrics.render(Some(Duration::from_secs(2)));
+        let count = |bound: &str| {
+            let line = text.lines().find(|line| line.contains("duration_seconds_bucket") && line.contains(bound));
+            line.and_then(|line| line.rsplit(' ').next()).unwrap().to_owned()
+        };
+        assert_eq!(count(r#"le="0.0005""#), "0");
+        assert_eq!(count(r#"le="0.001""#), "1");
+        assert_eq!(count(r#"le="60""#), "1");
+        assert_eq!(count(r#"le="+Inf""#), "2");
+    }
+
+    #[test]
+    fn flags_are_counted_by_code() {
+        let metrics = Metrics::default();
+        metrics.flags(flags::NO_ROUTE);
+        metrics.flags(Flags::NONE);
+        assert!(metrics.render(None).contains(r#"request_flags_total{flag="NR"} 1"#));
+    }
+}

@@ -1,0 +1,49 @@
+//! One request as the access log shows it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use portcullis_ir as ir;
+
+use super::Flags;
+
+/// Borrowed from the request's own state: filling it in allocates nothing, and is done only for requests that are
+/// logged.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestRecord<'a> {
+    pub(crate) request_id: &'a str,
+    pub(crate) method: &'a str,
+    pub(crate) host: &'a str,
+    /// Without the query, which may hold secrets. Cut at 1 KiB when printed.
+    pub(crate) path: &'a str,
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`.
+    pub(crate) protocol: &'static str,
+    /// 0: no answer was sent.
+    pub(crate) status: u16,
+    pub(crate) flags: Flags,
+    pub(crate) route: Option<&'a ir::RouteKey>,
+    pub(crate) rule_name: Option<&'a str>,
+    pub(crate) backend: Option<&'a ir::BackendKey>,
+    pub(crate) endpoint: Option<SocketAddr>,
+    pub(crate) client: SocketAddr,
+    pub(crate) sni: Option<&'a str>,
+    /// Body bytes from the client.
+    pub(crate) bytes_in: u64,
+    /// Body bytes to the client.
+    pub(crate) bytes_out: u64,
+    pub(crate) attempts: u32,
+    pub(crate) phases: Phases,
+}
+
+/// Where the time went. A phase that was not reached is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Phases {
+    /// Head complete to last byte sent.
+    pub(crate) total: Duration,
+    /// Getting a connection (nearly nothing when a pooled one was taken).
+    pub(crate) connect: Option<Duration>,
+    /// Request head sent to response head received.
+    pub(crate) upstream_head: Option<Duration>,
+    /// Response head to end of the response.
+    pub(crate) response: Option<Duration>,
+}

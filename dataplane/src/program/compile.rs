@@ -1,0 +1,312 @@
+//! From what changed to the next program. Work grows with the change: routes whose backends' endpoints moved are not
+//! looked at, and what survives a swap is handed on by key.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use portcullis_ir as ir;
+use portcullis_ir::{Change, Resource, ResourceKey};
+use portcullis_router::{Bind, Router};
+use portcullis_wire::{Digests, Version};
+
+use super::rule::{mirrors, references};
+use super::slots::Slots;
+use super::{CompiledMirror, CompiledTarget, Program, RuleState};
+use crate::listen::{Facts, TlsTable, facts};
+use crate::observe::{Metrics, RuleMetrics};
+use crate::upstream::{BackendProgram, Upkeep, WeightedPick};
+
+/// A resource that was decoded but cannot be honoured (fully), and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rejected {
+    pub(crate) key: ResourceKey,
+    pub(crate) message: String,
+}
+
+/// Owns the configuration and everything that outlives a program. One per data plane, off the request path.
+#[derive(Debug)]
+pub(crate) struct Compiler {
+    /// None before the first program.
+    version: Option<Version>,
+    snapshot: ir::Snapshot,
+    router: Router<RuleState>,
+    tls: TlsTable,
+    backends: imbl::Vector<Option<Arc<BackendProgram>>>,
+    binds: Arc<BTreeMap<Bind, Facts>>,
+    /// Listeners that contradict another one on their port.
+    contradicting: BTreeMap<ir::ListenerKey, String>,
+    slots: Slots,
+    retained: HashMap<ir::RouteKey, Retained>,
+    /// Backends by the client certificate that they present.
+    presenters: BTreeMap<ir::CertificateKey, BTreeSet<ir::BackendKey>>,
+    /// The pick of every rule with one backend of weight 1: it has no state.
+    single: Arc<WeightedPick>,
+    metrics: Arc<Metrics>,
+    upkeep: Arc<Upkeep>,
+    workers: usize,
+}
+
+/// What a rule keeps from program to program.
+#[derive(Debug)]
+struct Retained {
+    metrics: Arc<RuleMetrics>,
+    pick: Arc<WeightedPick>,
+}
+
+/// What a set of changes asks to be compiled, beside routes.
+#[derive(Debug, Default)]
+struct Dirty {
+    backends: BTreeSet<ir::BackendKey>,
+    listeners: BTreeSet<ir::ListenerKey>,
+    any_listener: bool,
+}
+
+impl Compiler {
+    pub(crate) fn new(workers: usize, metrics: Arc<Metrics>, upkeep: Arc<Upkeep>) -> Self {
+        Self {
+            version: None,
+            snapshot: ir::Snapshot::default(),
+            router: Router::new(),
+            tls: TlsTable::default(),
+            backends: imbl::Vector::new(),
+            binds: Arc::default(),
+            contradicting: BTreeMap::new(),
+            slots: Slots::default(),
+            retained: HashMap::new(),
+            presenters: BTreeMap::new(),
+            single: Arc::new(WeightedPick::new(&[1], workers)),
+            metrics,
+            upkeep,
+            workers,
+        }
+    }
+
+    /// Of the newest program; none before the first.
+    pub(crate) fn version(&self) -> Option<Version> {
+        self.version
+    }
+
+    pub(crate) fn snapshot(&self) -> &ir::Snapshot {
+        &self.snapshot
+    }
+
+    /// The next program. The former ones stay as they are. `digests` are those of everything once the delta is applied;
+    /// whoever assembled it knows them.
+    pub(crate) fn apply(&mut self, version: Version, digests: Digests, delta: ir::Delta) -> Arc<Program> {
+        let changes = self.snapshot.apply(delta);
+        self.move_references(&changes);
+        let dirty = self.dirty(&changes);
+        for key in &dirty.backends {
+            self.compile_backend(key);
+        }
+        for key in &dirty.listeners {
+            self.compile_tls(key);
+        }
+        if dirty.any_listener {
+            let (binds, contradicting) = facts(self.snapshot.config.listeners.values());
+            self.binds = Arc::new(binds);
+            self.contradicting = contradicting;
+        }
+        self.compile_routes(&changes);
+        let program = Arc::new(Program {
+            version,
+            digests,
+            router: self.router.clone(),
+            tls: self.tls.clone(),
+            binds: Arc::clone(&self.binds),
+            backends: self.backends.clone(),
+            complete: true,
+        });
+        self.slots.published(&program);
+        self.version = Some(version);
+        program
+    }
+
+    /// What of the current configuration cannot be honoured.
+    pub(crate) fn rejected(&self) -> Vec<Rejected> {
+        let contradicting = self.contradicting.iter().map(|(key, message)| Rejected {
+            key: ResourceKey::Listener(key.clone()),
+            message: message.clone(),
+        });
+        let certificates = self.snapshot.config.listeners.keys().flat_map(|listener| {
+            self.tls.unusable(listener).iter().map(|(certificate, why)| Rejected {
+                key: ResourceKey::Certificate(certificate.clone()),
+                message: format!("listener {listener} cannot use it: {why}"),
+            })
+        });
+        contradicting.chain(certificates).collect()
+    }
+
+    /// Gives slots to what is named now before it takes those of what is not named any more, so that an edited rule's
+    /// backend keeps its slot.
+    fn move_references(&mut self, changes: &[Change]) {
+        for change in changes {
+            match &change.after {
+                Some(Resource::Route(route)) => references(route).for_each(|key| {
+                    self.slots.acquire(key);
+                }),
+                Some(Resource::Backend(backend)) => {
+                    self.slots.acquire(&backend.key);
+                }
+                _ => {}
+            }
+        }
+        let mut freed = Vec::new();
+        for change in changes {
+            match &change.before {
+                Some(Resource::Route(route)) => {
+                    freed.extend(references(route).filter_map(|key| self.slots.release(key)));
+                }
+                Some(Resource::Backend(backend)) => freed.extend(self.slots.release(&backend.key)),
+                _ => {}
+            }
+        }
+        for slot in freed {
+            if let Some(place) = self.backends.get_mut(slot.0 as usize) {
+                *place = None;
+            }
+        }
+    }
+
+    fn dirty(&mut self, changes: &[Change]) -> Dirty {
+        let mut dirty = Dirty::default();
+        for change in changes {
+            match change.key() {
+                Some(ResourceKey::Backend(key)) => {
+                    self.note_presenter(change);
+                    dirty.backends.insert(key);
+                }
+                Some(ResourceKey::Endpoints(key)) => {
+                    dirty.backends.insert(key);
+                }
+                Some(ResourceKey::Listener(key)) => {
+                    dirty.any_listener = true;
+                    dirty.listeners.insert(key);
+                }
+                Some(ResourceKey::Certificate(key)) => {
+                    dirty.backends.extend(self.presenters.get(&key).into_iter().flatten().cloned());
+                    dirty.listeners.extend(self.serving(&key).cloned());
+                }
+                Some(ResourceKey::Route(_)) | None => {}
+            }
+        }
+        dirty
+    }
+
+    fn note_presenter(&mut self, change: &Change) {
+        let presented = |resource: &Option<Resource>| match resource {
+            Some(Resource::Backend(backend)) => {
+                let tls = backend.tls.as_ref()?;
+                Some((tls.client_certificate.clone()?, backend.key.clone()))
+            }
+            _ => None,
+        };
+        if let Some((certificate, backend)) = presented(&change.before)
+            && let Some(backends) = self.presenters.get_mut(&certificate)
+        {
+            backends.remove(&backend);
+            if backends.is_empty() {
+                self.presenters.remove(&certificate);
+            }
+        }
+        if let Some((certificate, backend)) = presented(&change.after) {
+            self.presenters.entry(certificate).or_default().insert(backend);
+        }
+    }
+
+    /// Listeners that serve a certificate.
+    fn serving(&self, certificate: &ir::CertificateKey) -> impl Iterator<Item = &ir::ListenerKey> {
+        self.snapshot.config.listeners.values().filter_map(move |listener| match &listener.protocol {
+            ir::ListenerProtocol::Https(tls) => tls.certificates.contains(certificate).then_some(&listener.key),
+            ir::ListenerProtocol::Http => None,
+        })
+    }
+
+    fn compile_backend(&mut self, key: &ir::BackendKey) {
+        // Endpoints of a backend that nobody names yet have no slot, and need none.
+        let Some(slot) = self.slots.get(key) else { return };
+        let slot = slot.0 as usize;
+        while self.backends.len() <= slot {
+            self.backends.push_back(None);
+        }
+        let compiled = self.snapshot.config.backends.get(key).map(|backend| {
+            let previous = self.backends.get(slot).and_then(Option::as_ref);
+            let endpoints = self.snapshot.live.endpoints.get(key);
+            let certificate = |key: &ir::CertificateKey| self.snapshot.live.certificates.get(key).cloned();
+            BackendProgram::compile(backend, endpoints, &certificate, previous, &self.upkeep)
+        });
+        self.backends.set(slot, compiled);
+    }
+
+    fn compile_tls(&mut self, key: &ir::ListenerKey) {
+        match self.snapshot.config.listeners.get(key).map(|listener| &listener.protocol) {
+            Some(ir::ListenerProtocol::Https(termination)) => {
+                let certificates = &self.snapshot.live.certificates;
+                self.tls.put(key, termination, &|key| certificates.get(key).cloned());
+            }
+            Some(ir::ListenerProtocol::Http) | None => self.tls.remove(key),
+        }
+    }
+
+    fn compile_routes(&mut self, changes: &[Change]) {
+        let Self { router, slots, retained, single, metrics, workers, .. } = self;
+        router.apply(changes, &mut |route| {
+            let kept = retained.remove(&route.key);
+            let state = compile_rule(route, kept.as_ref(), slots, single, metrics, *workers);
+            let keep = Retained { metrics: Arc::clone(&state.metrics), pick: Arc::clone(&state.pick) };
+            retained.insert(route.key.clone(), keep);
+            state
+        });
+        for change in changes {
+            if let (Some(Resource::Route(route)), None) = (&change.before, &change.after) {
+                retained.remove(&route.key);
+                metrics.remove_rule(&route.key);
+            }
+        }
+    }
+}
+
+fn compile_rule(
+    route: &ir::Route,
+    kept: Option<&Retained>,
+    slots: &Slots,
+    single: &Arc<WeightedPick>,
+    metrics: &Metrics,
+    workers: usize,
+) -> RuleState {
+    let backends = match &route.action {
+        ir::Action::Forward(backends) => backends.as_slice(),
+        ir::Action::Redirect(_) | ir::Action::Fail(_) => &[],
+    };
+    let target = |target: &ir::Target| match target {
+        // Every key that a rule names has been given a slot before.
+        ir::Target::Backend(key) => {
+            slots.get(key).map_or(CompiledTarget::Fail(ir::Failure::InvalidBackend), CompiledTarget::Backend)
+        }
+        ir::Target::Invalid(failure) => CompiledTarget::Fail(*failure),
+    };
+    let compile_mirrors = |filters: &[ir::Filter]| -> Box<[CompiledMirror]> {
+        mirrors(filters).map(|mirror| (target(&mirror.target), mirror.share)).collect()
+    };
+    let weights: Vec<u32> = backends.iter().map(|backend| backend.weight).collect();
+    let pick = match kept {
+        _ if single.same_weights(&weights) => Arc::clone(single),
+        Some(kept) if kept.pick.same_weights(&weights) => Arc::clone(&kept.pick),
+        _ => Arc::new(WeightedPick::new(&weights, workers)),
+    };
+    let any_mirror = backends.iter().any(|backend| mirrors(&backend.filters).next().is_some());
+    RuleState {
+        metrics: kept.map_or_else(|| metrics.rule(&route.key), |kept| Arc::clone(&kept.metrics)),
+        pick,
+        targets: backends.iter().map(|backend| target(&backend.target)).collect(),
+        mirrors: compile_mirrors(&route.filters),
+        backend_mirrors: if any_mirror {
+            backends.iter().map(|backend| compile_mirrors(&backend.filters)).collect()
+        } else {
+            Box::default()
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+//! The program: everything a request needs, immutable, behind one pointer.
+//!
+//! Structure is shared across swaps: the router and the backend table are persistent, so a one-route change costs the
+//! path to that route. What must survive a swap (pick state, endpoint statistics, pools, counters) lives in `Arc`s
+//! that the next program takes over by key.
+
+mod compile;
+mod rule;
+mod slots;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use portcullis_router::{Bind, Router};
+use portcullis_wire::{Digests, Version};
+
+pub(crate) use compile::{Compiler, Rejected};
+pub(crate) use rule::{CompiledMirror, CompiledTarget, RuleState};
+
+use crate::listen::{Facts, TlsTable};
+use crate::upstream::BackendProgram;
+
+/// A dense, stable number for a backend key: the rule's way to its backend without a hash lookup. A slot is reused
+/// only after every program that knew its former owner is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct BackendSlot(pub(crate) u32);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Program {
+    pub(crate) version: Version,
+    pub(crate) digests: Digests,
+    pub(crate) router: Router<RuleState>,
+    pub(crate) tls: TlsTable,
+    /// What is wanted to be bound, and what is spoken there.
+    pub(crate) binds: Arc<BTreeMap<Bind, Facts>>,
+    backends: imbl::Vector<Option<Arc<BackendProgram>>>,
+    /// False until the first complete program: nothing is served before.
+    pub(crate) complete: bool,
+}
+
+impl Program {
+    /// The backend in a slot; none if the configuration no longer holds it (its requests get 500).
+    pub(crate) fn backend(&self, slot: BackendSlot) -> Option<&Arc<BackendProgram>> {
+        self.backends.get(slot.0 as usize).and_then(Option::as_ref)
+    }
+}
+
+impl Default for Program {
+    /// Serves nothing, and is not complete.
+    fn default() -> Self {
+        Self {
+            version: Version { epoch: 0, number: 0 },
+            digests: Digests::default(),
+            router: Router::new(),
+            tls: TlsTable::default(),
+            binds: Arc::default(),
+            backends: imbl::Vector::new(),
+            complete: false,
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Worker threads: each a runtime of its own, with its own sockets and its own upstream pools. Nothing hops threads.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use portcullis_router::Bind;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::listen::{Acceptor, DrainSignal};
+use crate::observe::Sampler;
+use crate::shared::Shared;
+use crate::upstream::Upstreams;
+
+/// Commands that may wait for a worker.
+const COMMANDS: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) id: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) upstreams: Upstreams,
+    /// Decides which requests of this worker are logged.
+    pub(crate) sampler: Sampler,
+}
+
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Accept on a socket until its signal says otherwise.
+    Open { bind: Bind, listener: TcpListener, drain: DrainSignal, listening: mpsc::Sender<Infallible> },
+}
+
+/// Starts a worker. It ends when its command channel is closed and its last connection has ended.
+pub(crate) fn start(id: usize, shared: Arc<Shared>) -> io::Result<(mpsc::Sender<Command>, JoinHandle<()>)> {
+    let (sender, commands) = mpsc::channel(COMMANDS);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let thread = std::thread::Builder::new().name(format!("worker-{id}")).spawn(move || {
+        runtime.block_on(async move {
+            let upstreams = Upstreams::new(&shared.settings.limits, rand::random());
+            let sampler = Sampler::new(shared.settings.access_log, Instant::now());
+            let worker = Arc::new(Worker { id, shared, upstreams, sampler });
+            // Connections are tasks of their own; this one must not be the runtime's main future, which is polled
+            // whenever anything wakes it.
+            let main = tokio::spawn(serve(worker, commands));
+            if let Err(error) = main.await {
+                tracing::error!(%error, "worker {id} ended by a panic");
+            }
+        });
+    })?;
+    Ok((sender, thread))
+}
+
+async fn serve(worker: Arc<Worker>, mut commands: mpsc::Receiver<Command>) {
+    let mut acceptors = JoinSet::new();
+    loop {
+        tokio::select! {
+            command = commands.recv() => match command {
+                Some(Command::Open { bind, listener, drain, listening }) => {
+                    match tokio::net::TcpListener::from_std(listener) {
+                        Ok(listener) => {
+                            let worker = Arc::clone(&worker);
+                            acceptors.spawn(Acceptor { bind, listener, drain, listening, worker }.run());
+                        }
+                        Err(error) => tracing::error!(%error, port = bind.port, "socket cannot be served"),
+                    }
+                }
+                None => break,
+            },
+            Some(_) = acceptors.join_next() => {}
+        }
+    }
+    while acceptors.join_next().await.is_some() {}
+}
