@@ -31,7 +31,8 @@ pub enum ListenerProtocol {
 /// How TLS ends at a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TlsTermination {
-    /// In the order written. The first whose names cover the SNI is served, else the first. Never empty; a listener
-    /// without a usable certificate is not programmed at all, and its handshakes are refused.
+    /// In the order written. The first whose names cover the SNI is served, else the first. Empty if no certificate
+    /// that was named can be used: then handshakes for the listener's hosts are refused. Leaving the listener out
+    /// instead would hand its hosts to a broader listener of the port.
     pub certificates: Vec<CertificateKey>,
 }

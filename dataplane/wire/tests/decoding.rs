@@ -238,11 +238,12 @@ fn listeners_backends_and_live_things_are_bounded_too() {
     assert_eq!(error, "listener.port: is 65536; it must be a port from 1 to 65535");
     let error = refusal(&listener(), |message| match &mut message.spec {
         Some(Spec::Listener(listener)) => {
-            listener.protocol = Some(proto::listener::Protocol::Https(Default::default()))
+            let certificates = vec![Default::default(); 65];
+            listener.protocol = Some(proto::listener::Protocol::Https(proto::TlsTermination { certificates }))
         }
         _ => unreachable!("a listener"),
     });
-    assert!(error.starts_with("listener.https.certificates: has 0 entries"), "{error}");
+    assert!(error.starts_with("listener.https.certificates: has 65 entries"), "{error}");
     let error = refusal(&listener(), |message| match &mut message.spec {
         Some(Spec::Listener(listener)) => listener.addresses = vec![vec![1, 2, 3]],
         _ => unreachable!("a listener"),
