@@ -10,8 +10,8 @@ use anyhow::{Context, bail};
 use crate::child::{Launch, Running};
 use crate::client::{self, Shape};
 
-/// Requests of the shorter run; the longer has five times as many.
-const REQUESTS: usize = 2048;
+/// Requests of the shorter run; the longer has five times as many, still fewer than a connection may carry.
+const REQUESTS: usize = 1920;
 /// Under cachegrind 50,000 routes take their time to load.
 const START: Duration = Duration::from_secs(240);
 const STOP: Duration = Duration::from_secs(60);
@@ -43,8 +43,9 @@ async fn serve(launch: &Launch, load: Load, requests: usize, folder: &Path) -> a
     let mut running = start(&launch.program, &launch.arguments, &counts, folder)?;
     running.listening(launch.listen, START).await?;
     client::ready(launch.listen, load.shape, START).await?;
+    running.settled(START).await?;
     client::load(launch.listen, load.shape, load.concurrency, requests).await?;
-    running.stop(STOP).await?;
+    running.cut_off(STOP).await?;
     total(&counts)
 }
 

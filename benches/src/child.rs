@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
@@ -74,15 +74,43 @@ impl Running {
         }
     }
 
-    /// Asks the process to end and waits until it has, so that what it writes at its end is there.
-    pub async fn stop(mut self, limit: Duration) -> anyhow::Result<()> {
-        signal(self.id(), "TERM").await?;
+    /// Waits until the process has used no processor time for a second: what it still does after it began to serve (freeing
+    /// what loading left behind, say) belongs to the start, in the shorter run and in the longer.
+    pub async fn settled(&mut self, limit: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + limit;
+        let mut before = ticks(self.id())?;
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            let now = ticks(self.id())?;
+            if now == before {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "{} is never idle", self.name);
+            before = now;
+        }
+    }
+
+    /// Asks the process to end and waits until it has.
+    pub async fn stop(self, limit: Duration) -> anyhow::Result<()> {
+        self.end("TERM", limit).await
+    }
+
+    /// Ends the process where it stands, by a signal that no server handles: under cachegrind its counts are still written,
+    /// but what it would do at its end (freeing 50,000 routes or not) is not among them.
+    pub async fn cut_off(self, limit: Duration) -> anyhow::Result<()> {
+        self.end("VTALRM", limit).await
+    }
+
+    async fn end(mut self, name: &str, limit: Duration) -> anyhow::Result<()> {
+        signal(self.id(), name).await?;
         match timeout(limit, self.child.wait()).await {
             Ok(status) => {
                 status?;
                 Ok(())
             }
-            Err(_) => bail!("{} did not end within {} s of SIGTERM: {}", self.name, limit.as_secs(), self.last_words()),
+            Err(_) => {
+                bail!("{} did not end within {} s of SIG{name}: {}", self.name, limit.as_secs(), self.last_words())
+            }
         }
     }
 
@@ -102,6 +130,16 @@ impl Running {
         let lines: Vec<&str> = text.lines().rev().filter(|line| !line.starts_with("==")).take(3).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
     }
+}
+
+/// Processor time of a process in clock ticks, user and system.
+fn ticks(id: u32) -> anyhow::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{id}/stat")).context("the process is gone")?;
+    // The second field is the program's name in parentheses and may hold spaces.
+    let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let times: Vec<u64> = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
+    ensure!(times.len() == 2, "/proc/{id}/stat has no processor times");
+    Ok(times.iter().sum())
 }
 
 /// A loopback port that nothing listens on now.
