@@ -9,8 +9,6 @@ use portcullis_router::Bind;
 pub(crate) struct ConnInfo {
     /// Where the listener manager bound the socket: the key by which the router finds listeners.
     pub(crate) bind: Bind,
-    /// The TCP peer.
-    pub(crate) peer: SocketAddr,
     /// The client: the PROXY header's source if one was taken from a trusted peer, else the TCP peer.
     pub(crate) client: SocketAddr,
     pub(crate) local: SocketAddr,

@@ -73,9 +73,10 @@ impl DataPlane {
         let address = admin.local_addr().map_err(admin_error)?;
         let metrics = Arc::new(Metrics::default());
         let disk = match &settings.state_dir {
-            Some(path) => Some(Disk::open(path, Arc::clone(&metrics)).map_err(|source| {
-                StartError::StateDirectory { path: path.display().to_string(), source }
-            })?),
+            Some(path) => Some(
+                Disk::open(path, Arc::clone(&metrics))
+                    .map_err(|source| StartError::StateDirectory { path: path.display().to_string(), source })?,
+            ),
             None => None,
         };
         let (access_log, log_writer) =
@@ -180,8 +181,7 @@ impl Control {
         let Self { shared, admin, link, disk, draining } = self;
         let settings = &shared.settings;
         let upkeep = Upkeep::new(tokio::runtime::Handle::current());
-        let compiler =
-            Arc::new(Mutex::new(Compiler::new(settings.workers, Arc::clone(&shared.metrics), upkeep)));
+        let compiler = Arc::new(Mutex::new(Compiler::new(settings.workers, Arc::clone(&shared.metrics), upkeep)));
         let manager = Manager::new(commands, settings.bind_addresses.clone(), settings.drain_deadline);
         let pages = Arc::new(Pages::new(Arc::clone(&shared), Arc::clone(&compiler)));
         match tokio::net::TcpListener::from_std(admin) {

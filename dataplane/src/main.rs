@@ -83,7 +83,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let snapshot = arguments.snapshot.clone();
     let (server, incoming) = mpsc::channel(16);
     let (outgoing, mut answers) = mpsc::channel(16);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;

@@ -57,9 +57,7 @@ impl Pages {
                 rendered.unwrap_or_else(|_| Response::text(500, "the page could not be built\n"))
             }
             other => match self.shared.settings.extra_pages.iter().find(|page| page.path == other) {
-                Some(page) => {
-                    Response { status: 200, content_type: page.content_type, body: (page.render)() }
-                }
+                Some(page) => Response { status: 200, content_type: page.content_type, body: (page.render)() },
                 None => Response::text(404, format!("no such page; there are:\n{}", self.index())),
             },
         }
@@ -125,7 +123,11 @@ impl Pages {
                 Source::Live => "live",
             },
             bound: self.shared.bound.load().iter().map(ToString::to_string).collect(),
-            rejected: compiler.rejected().into_iter().map(|rejected| format!("{}: {}", rejected.key, rejected.message)).collect(),
+            rejected: compiler
+                .rejected()
+                .into_iter()
+                .map(|rejected| format!("{}: {}", rejected.key, rejected.message))
+                .collect(),
             snapshot: compiler.snapshot(),
         };
         let mut body = Bounded(Vec::new());

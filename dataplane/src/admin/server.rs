@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_refused() {
-        for head in [&b"GET http://a/ HTTP/1.1\r\n\r\n"[..], b"GET /\r\n\r\n", b"\xff / HTTP/1.1\r\n\r\n", b"\r\n\r\n"] {
+        for head in [&b"GET http://a/ HTTP/1.1\r\n\r\n"[..], b"GET /\r\n\r\n", b"\xff / HTTP/1.1\r\n\r\n", b"\r\n\r\n"]
+        {
             assert_eq!(request_line(head), None);
         }
     }

@@ -165,7 +165,6 @@ impl Connection {
         let facts = self.facts()?;
         let mut info = ConnInfo {
             bind: self.bind,
-            peer: self.peer,
             client: self.peer,
             local: tcp.local_addr().map_err(gone)?,
             tls: None,
@@ -216,7 +215,7 @@ impl Connection {
             Refused::Handshake(Handshake::Failed)
         })?;
         let mut scratch = String::new();
-        let client_hello = hello.accepted.client_hello();
+        let client_hello = hello.client_hello();
         let sni = client_hello.server_name().and_then(|name| Host::normalise(name, &mut scratch).ok());
         let sni = sni.map(str::to_owned);
         // The program of this moment: a rotated certificate is served to the next handshake.
@@ -231,7 +230,7 @@ impl Connection {
         };
         let config = Arc::clone(config);
         drop(program);
-        let tls = StartHandshake::from_parts(hello.accepted, tcp).into_stream(config).await.map_err(|error| {
+        let tls = StartHandshake::from_parts(hello, tcp).into_stream(config).await.map_err(|error| {
             tracing::debug!(peer = %self.peer, %error, "TLS handshake failed");
             Refused::Handshake(Handshake::Failed)
         })?;

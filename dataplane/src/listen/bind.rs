@@ -22,7 +22,7 @@ pub(crate) struct Facts {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BindError {
-    #[error("port {0} is in use by another process; stop that process or give the listener another port")]
+    #[error("{0} is in use by another process; stop that process or give the listener another port")]
     InUse(SocketAddr),
     #[error(
         "no permission to bind {0}; ports below 1024 need the capability NET_BIND_SERVICE or the sysctl \

@@ -30,13 +30,6 @@ pub(super) fn preface(bytes: &[u8]) -> Preface {
     }
 }
 
-/// A ClientHello that has been read completely but not been answered.
-pub(super) struct Hello {
-    pub(super) accepted: Accepted,
-    /// Everything that was read, for whoever passes the connection on instead of ending TLS here.
-    pub(super) bytes: Vec<u8>,
-}
-
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HelloError {
     #[error("the client left before it had said hello")]
@@ -49,9 +42,9 @@ pub(super) enum HelloError {
     Io(#[from] io::Error),
 }
 
-/// Reads until the ClientHello is complete. What does not parse is answered with its alert. Bounded in bytes; the
+/// Reads until the ClientHello is complete; `bytes` is what was read before. What does not parse is answered with its alert. Bounded in bytes; the
 /// caller bounds the time.
-pub(super) async fn read_hello<S>(stream: &mut S, mut bytes: Vec<u8>) -> Result<Hello, HelloError>
+pub(super) async fn read_hello<S>(stream: &mut S, mut bytes: Vec<u8>) -> Result<Accepted, HelloError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -60,7 +53,7 @@ where
     loop {
         if fed < bytes.len() {
             match feed(&mut acceptor, &bytes[fed..]) {
-                Ok(Some(accepted)) => return Ok(Hello { accepted, bytes }),
+                Ok(Some(accepted)) => return Ok(accepted),
                 Ok(None) => fed = bytes.len(),
                 Err((error, alert)) => {
                     // The client may be gone already; its handshake has failed either way.

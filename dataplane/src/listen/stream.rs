@@ -158,7 +158,6 @@ impl Stream {
             Poll::Pending => {
                 if let Some(deadline) = self.control.read_deadline() {
                     ready!(self.timer.poll(deadline, context));
-                    self.control.set_timed_out();
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
                 Poll::Pending

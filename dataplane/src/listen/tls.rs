@@ -40,8 +40,7 @@ pub(crate) fn install_provider() -> Arc<CryptoProvider> {
         // Lost a race: somebody else has installed one, and that is read below.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     }
-    CryptoProvider::get_default()
-        .map_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()), Arc::clone)
+    CryptoProvider::get_default().map_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()), Arc::clone)
 }
 
 impl TlsTable {
@@ -79,14 +78,16 @@ impl TlsTable {
         let mut certificates = Vec::new();
         let mut unusable = Vec::new();
         for (key, found) in found {
-            match found.ok_or_else(|| "certificate is not there; create the Secret".to_owned()).and_then(|certificate| {
-                Served::new(&certificate, &provider)
-            }) {
+            match found
+                .ok_or_else(|| "certificate is not there; create the Secret".to_owned())
+                .and_then(|certificate| Served::new(&certificate, &provider))
+            {
                 Ok(served) => certificates.push(served),
                 Err(why) => unusable.push((key.clone(), why)),
             }
         }
-        let config = if certificates.is_empty() { Err(BrokenListener) } else { Ok(server_config(certificates, provider)) };
+        let config =
+            if certificates.is_empty() { Err(BrokenListener) } else { Ok(server_config(certificates, provider)) };
         // Broken TLS is built anew each time: no ticket of it is worth keeping.
         self.listeners.insert(listener.clone(), Arc::new(ListenerTls { material, config, unusable }));
     }

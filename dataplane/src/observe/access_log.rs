@@ -3,7 +3,7 @@
 
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,10 +25,7 @@ pub(crate) struct AccessLogSink {
 
 impl AccessLogSink {
     /// Starts the writer. It ends when the last sink is gone and everything is written.
-    pub(crate) fn start(
-        output: Box<dyn Write + Send>,
-        metrics: Arc<Metrics>,
-    ) -> io::Result<(Self, JoinHandle<()>)> {
+    pub(crate) fn start(output: Box<dyn Write + Send>, metrics: Arc<Metrics>) -> io::Result<(Self, JoinHandle<()>)> {
         let (lines, queue) = sync_channel(QUEUE);
         let writer = std::thread::Builder::new()
             .name("access-log".to_owned())
@@ -40,7 +37,7 @@ impl AccessLogSink {
     /// decided before, by [`super::Sampler::wants`].
     pub(crate) fn log(&self, record: &RequestRecord<'_>) {
         let line = format(record, SystemTime::now());
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.lines.try_send(line) {
+        if self.lines.try_send(line).is_err() {
             self.metrics.access_log_dropped.increment();
         }
     }
@@ -48,26 +45,21 @@ impl AccessLogSink {
 
 /// Buffered while lines wait, flushed when none does.
 fn write_lines(queue: &Receiver<String>, mut output: BufWriter<Box<dyn Write + Send>>) {
-    let mut broken = false;
     while let Ok(first) = queue.recv() {
-        let mut next = Some(first);
-        while let Some(line) = next {
-            broken |= !broken && output.write_all(line.as_bytes()).is_err();
-            next = match queue.try_recv() {
-                Ok(line) => Some(line),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-            };
-        }
-        if !broken && output.flush().is_err() {
-            broken = true;
-        }
-        // A closed standard output is final. Keep taking lines, so that nobody's queue fills up.
-        if broken {
-            output = BufWriter::new(Box::new(io::sink()));
-            broken = false;
-            tracing::warn!("the access log cannot be written any more; its output is closed");
+        if let Err(error) = write_waiting(first, queue, &mut output) {
+            tracing::warn!(%error, "the access log cannot be written any more; its output is closed");
+            break;
         }
     }
+}
+
+fn write_waiting(first: String, queue: &Receiver<String>, output: &mut impl Write) -> io::Result<()> {
+    let mut next = Some(first);
+    while let Some(line) = next {
+        output.write_all(line.as_bytes())?;
+        next = queue.try_recv().ok();
+    }
+    output.flush()
 }
 
 fn format(record: &RequestRecord<'_>, now: SystemTime) -> String {
@@ -127,9 +119,7 @@ fn format(record: &RequestRecord<'_>, now: SystemTime) -> String {
     out.number("bytes_out", u128::from(*bytes_out));
     out.number("attempts", u128::from(*attempts));
     out.number("duration_us", total.as_micros());
-    for (name, phase) in
-        [("connect_us", connect), ("upstream_head_us", upstream_head), ("response_us", response)]
-    {
+    for (name, phase) in [("connect_us", connect), ("upstream_head_us", upstream_head), ("response_us", response)] {
         if let Some(phase) = phase {
             out.number(name, phase.as_micros());
         }

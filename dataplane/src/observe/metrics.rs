@@ -25,7 +25,6 @@ pub(crate) struct Metrics {
     pub(crate) flagged: [Counter; Flags::COUNT],
     pub(crate) upstream_connects: [Counter; ConnectOutcome::ALL.len()],
     pub(crate) upstream_reuses: Counter,
-    pub(crate) upstream_open: Gauge,
     pub(crate) access_log_dropped: Counter,
     pub(crate) mirrors_sent: Counter,
     /// Not sent as a whole, or not answered.
@@ -199,17 +198,16 @@ impl Metrics {
             "Requests that took a pooled connection to a backend.",
             &self.upstream_reuses,
         );
-        out.gauge(
-            "portcullis_dataplane_upstream_connections",
-            "Connections to backends that are open now.",
-            &self.upstream_open,
-        );
     }
 
     fn render_extras(&self, out: &mut Exposition) {
         for (name, help, counter) in [
             ("mirrors_sent_total", "Copies of requests that a mirror's backend answered.", &self.mirrors_sent),
-            ("mirrors_failed_total", "Copies of requests that were not sent whole or not answered.", &self.mirrors_failed),
+            (
+                "mirrors_failed_total",
+                "Copies of requests that were not sent whole or not answered.",
+                &self.mirrors_failed,
+            ),
             ("mirrors_dropped_total", "Copies not begun because too many were under way.", &self.mirrors_dropped),
         ] {
             out.counter(&format!("portcullis_dataplane_{name}"), help, counter);

@@ -124,12 +124,12 @@ impl Compiler {
 
     /// What of the current configuration cannot be honoured.
     pub(crate) fn rejected(&self) -> Vec<Rejected> {
-        let contradicting = self.contradicting.iter().map(|(key, message)| Rejected {
-            key: ResourceKey::Listener(key.clone()),
-            message: message.clone(),
-        });
+        let contradicting = self
+            .contradicting
+            .iter()
+            .map(|(key, message)| Rejected { key: ResourceKey::Listener(key.clone()), message: message.clone() });
         let certificates = self.snapshot.config.listeners.keys().flat_map(|listener| {
-            self.tls.unusable(listener).iter().map(|(certificate, why)| Rejected {
+            self.tls.unusable(listener).iter().map(move |(certificate, why)| Rejected {
                 key: ResourceKey::Certificate(certificate.clone()),
                 message: format!("listener {listener} cannot use it: {why}"),
             })

@@ -18,7 +18,6 @@ pub(crate) struct StreamControl {
     read_deadline: AtomicU64,
     head_budget: AtomicU64,
     head_exceeded: AtomicBool,
-    timed_out: AtomicBool,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
 }
@@ -29,7 +28,6 @@ impl Default for StreamControl {
             read_deadline: AtomicU64::new(NONE),
             head_budget: AtomicU64::new(NONE),
             head_exceeded: AtomicBool::new(false),
-            timed_out: AtomicBool::new(false),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
         }
@@ -65,11 +63,6 @@ impl StreamControl {
         self.head_exceeded.load(Ordering::Relaxed)
     }
 
-    /// Whether a read failed because of the deadline.
-    pub(crate) fn timed_out(&self) -> bool {
-        self.timed_out.load(Ordering::Relaxed)
-    }
-
     /// Bytes read from the client so far, after TLS.
     pub(crate) fn bytes_in(&self) -> u64 {
         self.bytes_in.load(Ordering::Relaxed)
@@ -86,10 +79,6 @@ impl StreamControl {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "request head is larger than allowed"));
         }
         Ok(())
-    }
-
-    pub(super) fn set_timed_out(&self) {
-        self.timed_out.store(true, Ordering::Relaxed);
     }
 
     /// One writer only, so that a load and a store suffice.

@@ -13,7 +13,6 @@ async fn pair(ahead: &[u8]) -> (Stream, TcpStream) {
     let (server, peer) = listener.accept().await.unwrap();
     let info = ConnInfo {
         bind: Bind { address: None, port: 80 },
-        peer,
         client: peer,
         local: server.local_addr().unwrap(),
         tls: None,
@@ -48,7 +47,7 @@ async fn large_writes_arrive_whole_and_in_order() {
         for (index, size) in sizes.iter().enumerate() {
             stream.write_all(&vec![u8::try_from(index).unwrap(); *size]).await.unwrap();
         }
-        stream.shutdown().await;
+        Shutdown::shutdown(&mut stream).await;
         stream
     };
     let mut received = Vec::new();
@@ -100,7 +99,6 @@ async fn a_deadline_that_has_passed_ends_a_read_that_finds_nothing() {
     control.set_read_deadline(Some(Instant::now()));
     let error = stream.read(&mut [0]).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    assert!(control.timed_out());
 }
 
 #[tokio::test]

@@ -207,8 +207,11 @@ enum Edit {
 fn edit() -> impl Strategy<Value = Edit> {
     let name = || prop::sample::select(vec!["a", "b", "c"]);
     prop_oneof![
-        (name(), prop::collection::vec((name(), 0u32..3), 0..3))
-            .prop_map(|(route_name, backends)| Edit::Put(route(route_name, &format!("/{route_name}"), &backends))),
+        (name(), prop::collection::vec((name(), 0u32..3), 0..3)).prop_map(|(route_name, backends)| Edit::Put(route(
+            route_name,
+            &format!("/{route_name}"),
+            &backends
+        ))),
         name().prop_map(|name| Edit::Put(backend(name))),
         (name(), 1u16..9).prop_map(|(name, port)| Edit::Put(endpoints(name, port))),
         name().prop_map(|name| Edit::Remove(ResourceKey::Route(ir::RouteKey::http("ns", name, 0)))),

@@ -1,0 +1,13 @@
+//! A data plane in this process, driven over its configuration link and loopback sockets.
+#![allow(clippy::unwrap_used)]
+
+mod platform {
+    mod admin;
+    mod disk;
+    mod drain;
+    mod plane;
+    mod ports;
+    mod proxy_protocol;
+    mod resources;
+    mod tls;
+}
