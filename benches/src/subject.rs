@@ -15,7 +15,7 @@ use crate::{cachegrind, memory, nginx, ours};
 /// Connections of the load that B1's limits are set for.
 const AT_ONCE: usize = 64;
 /// One-route changes of the shorter run of B7.
-const CHANGES: usize = 50;
+const CHANGES: usize = 320;
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(30);
 
