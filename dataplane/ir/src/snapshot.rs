@@ -100,6 +100,7 @@ impl Snapshot {
 
     /// Takes all resources of `other` in. Standalone uses it to serve several Gateways from one process; keys of
     /// different Gateways never clash, and what they share (routes, backends) is merged by [`Snapshot::merge_route`].
+    #[expect(clippy::needless_pass_by_value, reason = "what is merged is used up: its snapshot means nothing alone")]
     pub fn merge(&mut self, other: Self) {
         for resource in other.resources() {
             match resource {
