@@ -36,8 +36,10 @@ pub(crate) enum InvalidReference {
     Unreadable { kind: BackendKind, to: NamespacedName, why: String },
     #[error("Service {to} is referred to without a port; give one")]
     NoPort { to: NamespacedName },
-    #[error("{kind} {to} has no port {port}; it has {known}")]
-    UnknownPort { kind: BackendKind, to: NamespacedName, port: i32, known: String },
+    #[error("Service {to} has no port {port}; it has {known}")]
+    UnknownPort { to: NamespacedName, port: i32, known: String },
+    #[error("port {port} is not the port of every endpoint of Backend {to} ({known}); leave the port out")]
+    BackendPort { to: NamespacedName, port: i32, known: String },
     #[error("port {port} of Service {to} is {protocol}, which no HTTPRoute can use; use a TCP port")]
     Transport { to: NamespacedName, port: u16, protocol: String },
     #[error(
@@ -56,7 +58,9 @@ impl InvalidReference {
         match self {
             Self::Kind { .. } | Self::ExternalName { .. } => Reason::InvalidKind,
             Self::NotPermitted { .. } => Reason::RefNotPermitted,
-            Self::NotFound { .. } | Self::NoPort { .. } | Self::UnknownPort { .. } => Reason::BackendNotFound,
+            Self::NotFound { .. } | Self::NoPort { .. } | Self::UnknownPort { .. } | Self::BackendPort { .. } => {
+                Reason::BackendNotFound
+            }
             Self::Transport { .. } | Self::AppProtocol { .. } => Reason::UnsupportedProtocol,
             Self::Unreadable { .. } | Self::Broken { .. } => Reason::InvalidBackend,
         }
@@ -134,7 +138,7 @@ impl<'r, 'w, 'a> Resolver<'r, 'w, 'a> {
         match port {
             Some(port) if usable.ports.iter().any(|known| i32::from(*known) != port) => {
                 let known = usable.ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                Err(InvalidReference::UnknownPort { kind: BackendKind::Backend, to, port, known })
+                Err(InvalidReference::BackendPort { to, port, known })
             }
             _ => Ok(usable.key.clone()),
         }

@@ -10,7 +10,7 @@ use crate::{Inputs, Settings};
 
 /// Names of `supportedFeatures`, sorted ("Implementations MUST publish it … in ascending alphabetical order"). Only
 /// what is built: what stands here is what conformance is tested against.
-pub const SUPPORTED_FEATURES: [&str; 27] = [
+pub const SUPPORTED_FEATURES: [&str; 30] = [
     "Gateway",
     "GatewayHTTPListenerIsolation",
     "GatewayHTTPSListenerDetectMisdirectedRequests",
@@ -24,6 +24,7 @@ pub const SUPPORTED_FEATURES: [&str; 27] = [
     "HTTPRouteBackendProtocolWebSocket",
     "HTTPRouteBackendRequestHeaderModification",
     "HTTPRouteBackendTimeout",
+    "HTTPRouteBackendURLRewrite",
     "HTTPRouteDestinationPortMatching",
     "HTTPRouteHostRewrite",
     "HTTPRouteMethodMatching",
@@ -37,6 +38,8 @@ pub const SUPPORTED_FEATURES: [&str; 27] = [
     "HTTPRouteRequestMultipleMirrors",
     "HTTPRouteRequestPercentageMirror",
     "HTTPRouteRequestTimeout",
+    "HTTPRouteResponseHeaderModification",
+    "HTTPRouteSchemeRedirect",
     "ReferenceGrant",
 ];
 

@@ -189,31 +189,46 @@ fn check_together(views: &[FilterView<'_>], place: Place) -> Result<(), InvalidF
 }
 
 /// "Only one action for a given header name is permitted. Filters specifying multiple actions of the same or different
-/// type for any one header name are invalid" (`HTTPHeaderFilter`).
+/// type for any one header name are invalid" (`HTTPHeaderFilter`); within one list, "Subsequent entries with an
+/// equivalent header name MUST be ignored" (`HTTPHeader.name`).
 fn edits(view: &HeadersView<'_>) -> Result<HeaderEdits, InvalidFilter> {
     let HeadersView { set, add, remove } = view;
-    let mut seen = Vec::new();
-    let mut name = |raw: &str| {
-        let name = HeaderName::from_bytes(raw.as_bytes()).map_err(|_| InvalidFilter::HeaderName(raw.to_owned()))?;
-        if NOT_EDITABLE.contains(&name.as_str()) {
-            return Err(InvalidFilter::NotEditable(name));
-        }
-        if seen.contains(&name) {
-            return Err(InvalidFilter::EditedTwice(name));
-        }
-        seen.push(name.clone());
-        Ok(name)
-    };
-    let mut header = |(raw, value): &(&str, &str)| {
-        let name = name(raw)?;
+    let edits = HeaderEdits { set: headers(set)?, add: headers(add)?, remove: names(remove)? };
+    let set = edits.set.iter().map(|(name, _)| name);
+    let all: Vec<_> = set.chain(edits.add.iter().map(|(name, _)| name)).chain(&edits.remove).collect();
+    match all.iter().enumerate().find(|(at, name)| all[..*at].contains(name)) {
+        Some((_, twice)) => Err(InvalidFilter::EditedTwice((*twice).clone())),
+        None => Ok(edits),
+    }
+}
+
+fn headers(list: &[(&str, &str)]) -> Result<Vec<(HeaderName, HeaderValue)>, InvalidFilter> {
+    let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(list.len());
+    for (raw, value) in list {
+        let name = header_name(raw)?;
         let parsed = HeaderValue::from_str(value).ok().filter(|_| value.len() <= MAX_VALUE);
-        Ok((name.clone(), parsed.ok_or(InvalidFilter::HeaderValue(name))?))
-    };
-    Ok(HeaderEdits {
-        set: set.iter().map(&mut header).collect::<Result<_, _>>()?,
-        add: add.iter().map(&mut header).collect::<Result<_, _>>()?,
-        remove: remove.iter().map(|raw| name(raw)).collect::<Result<_, _>>()?,
-    })
+        let value = parsed.ok_or_else(|| InvalidFilter::HeaderValue(name.clone()))?;
+        if headers.iter().all(|(present, _)| *present != name) {
+            headers.push((name, value));
+        }
+    }
+    Ok(headers)
+}
+
+fn names(list: &[String]) -> Result<Vec<HeaderName>, InvalidFilter> {
+    let mut names = Vec::with_capacity(list.len());
+    for raw in list {
+        let name = header_name(raw)?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+fn header_name(raw: &str) -> Result<HeaderName, InvalidFilter> {
+    let name = HeaderName::from_bytes(raw.as_bytes()).map_err(|_| InvalidFilter::HeaderName(raw.to_owned()))?;
+    if NOT_EDITABLE.contains(&name.as_str()) { Err(InvalidFilter::NotEditable(name)) } else { Ok(name) }
 }
 
 fn share(view: &MirrorView<'_>) -> Result<Fraction, InvalidFilter> {
@@ -302,6 +317,7 @@ mod tests {
             |yaml: &str| parse(&format!("[{{type: RequestHeaderModifier, requestHeaderModifier: {yaml}}}]"), RULE);
         assert!(edits("{set: [{name: A, value: x}], add: [{name: B, value: y}], remove: [C]}").is_ok());
         assert!(matches!(edits("{set: [{name: A, value: x}], remove: [a]}"), Err(InvalidFilter::EditedTwice(_))));
+        assert!(edits("{set: [{name: A, value: x}, {name: a, value: ignored}], remove: [b, B]}").is_ok());
         assert!(matches!(edits("{remove: [Content-Length]}"), Err(InvalidFilter::NotEditable(_))));
         assert!(matches!(edits("{set: [{name: A, value: \"x\\r\\ny\"}]}"), Err(InvalidFilter::HeaderValue(_))));
         assert!(matches!(edits("{set: [{name: 'a b', value: x}]}"), Err(InvalidFilter::HeaderName(_))));

@@ -13,7 +13,8 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 use portcullis_crds::{Backend, GatewayParameters};
 
-use crate::{Kind, NamespacedName, ObjectRef};
+use crate::object::{name_of, own_name};
+use crate::{Kind, NamespacedName, Object, ObjectRef};
 
 /// Immutable while it is translated. Cloning shares the objects; an unchanged object should keep its `Arc` from one
 /// pass to the next, which is what makes a pass cheap.
@@ -35,41 +36,6 @@ pub struct Inputs {
     /// Objects that exist but did not parse, and why. What refers to them degrades; they never count as their former
     /// selves, so they stand in none of the maps above.
     pub invalid: BTreeMap<ObjectRef, String>,
-}
-
-/// Any object that [`Inputs`] holds.
-#[derive(Clone, Debug)]
-pub enum Object {
-    GatewayClass(Arc<GatewayClass>),
-    Gateway(Arc<Gateway>),
-    HttpRoute(Arc<HttpRoute>),
-    ReferenceGrant(Arc<ReferenceGrant>),
-    Namespace(Arc<Namespace>),
-    Service(Arc<Service>),
-    EndpointSlice(Arc<EndpointSlice>),
-    Secret(Arc<Secret>),
-    ConfigMap(Arc<ConfigMap>),
-    GatewayParameters(Arc<GatewayParameters>),
-    Backend(Arc<Backend>),
-}
-
-impl Object {
-    /// The object's own name; a namespaced object without a namespace is in `default`.
-    pub fn reference(&self) -> ObjectRef {
-        match self {
-            Self::GatewayClass(object) => ObjectRef::cluster(Kind::GatewayClass, own_name(&**object)),
-            Self::Namespace(object) => ObjectRef::cluster(Kind::Namespace, own_name(&**object)),
-            Self::Gateway(object) => ObjectRef::namespaced(Kind::Gateway, &name_of(&**object)),
-            Self::HttpRoute(object) => ObjectRef::namespaced(Kind::HttpRoute, &name_of(&**object)),
-            Self::ReferenceGrant(object) => ObjectRef::namespaced(Kind::ReferenceGrant, &name_of(&**object)),
-            Self::Service(object) => ObjectRef::namespaced(Kind::Service, &name_of(&**object)),
-            Self::EndpointSlice(object) => ObjectRef::namespaced(Kind::EndpointSlice, &name_of(&**object)),
-            Self::Secret(object) => ObjectRef::namespaced(Kind::Secret, &name_of(&**object)),
-            Self::ConfigMap(object) => ObjectRef::namespaced(Kind::ConfigMap, &name_of(&**object)),
-            Self::GatewayParameters(object) => ObjectRef::namespaced(Kind::GatewayParameters, &name_of(&**object)),
-            Self::Backend(object) => ObjectRef::namespaced(Kind::Backend, &name_of(&**object)),
-        }
-    }
 }
 
 impl Inputs {
@@ -134,12 +100,4 @@ impl Inputs {
 
 fn put<T: Resource>(map: &mut BTreeMap<NamespacedName, Arc<T>>, object: Arc<T>) {
     map.insert(name_of(&*object), object);
-}
-
-fn own_name(object: &impl Resource) -> Arc<str> {
-    object.meta().name.as_deref().unwrap_or_default().into()
-}
-
-fn name_of(object: &impl Resource) -> NamespacedName {
-    NamespacedName::new(object.meta().namespace.as_deref().unwrap_or("default"), own_name(object))
 }

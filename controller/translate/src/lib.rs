@@ -1,7 +1,7 @@
 //! Gateway API objects in, programs and statuses out: one pure function over the whole world.
 //!
 //! ```text
-//! Inputs ─► world ─► class ─► gateway (listener, conflicts, certificates ─ tls, addresses) ─┐
+//! Inputs ─► world ─► class ─► gateway (listeners, certificates ─ tls, addresses) ───────────┐
 //!                 └► backend_object ─► route (attach; rule ─ matches, filters, backend) ────┼─► Output { snapshots, statuses }
 //!                                                        service (EndpointSlices) ──────────┘
 //! ```
@@ -27,10 +27,13 @@ mod gateway;
 mod grants;
 mod inputs;
 mod listener;
+mod listener_plan;
+mod listeners;
 mod matches;
 mod memo;
 mod name;
 mod namespaces;
+mod object;
 mod output;
 mod parameters;
 mod programmed;
@@ -48,10 +51,11 @@ use std::sync::Arc;
 
 pub use class::SUPPORTED_FEATURES;
 pub use condition::{ConditionType, Reason, State};
-pub use inputs::{Inputs, Object};
+pub use inputs::Inputs;
 pub use k8s_openapi::jiff::Timestamp;
 pub use memo::Memo;
 pub use name::{Kind, NamespacedName, ObjectRef};
+pub use object::{InvalidObject, Object};
 pub use output::{Output, Statuses};
 pub use programmed::{Acks, GatewayAck, programmed};
 pub use settings::{CONTROLLER_NAME, Settings};

@@ -68,6 +68,21 @@ impl InvalidListener {
     }
 }
 
+/// The port and the hosts of a HTTPS listener that is refused for its TLS alone. It must refuse them, too: left out, its
+/// hosts would fall to a broader listener of the port, which asks for less.
+pub(crate) fn denied(listener: &GatewayListeners, error: &InvalidListener) -> Option<(u16, HostPattern)> {
+    let tls = matches!(
+        error,
+        InvalidListener::NoTls
+            | InvalidListener::Passthrough
+            | InvalidListener::TlsOption(_)
+            | InvalidListener::ClientValidation
+    );
+    let port = u16::try_from(listener.port).ok().filter(|port| *port != 0)?;
+    let hostname = HostPattern::parse(listener.hostname.as_deref().unwrap_or_default()).ok()?;
+    tls.then_some((port, hostname))
+}
+
 pub(crate) fn check<'a>(
     gateway: &Gateway,
     listener: &'a GatewayListeners,

@@ -46,6 +46,36 @@ impl NamespacedName {
 }
 
 impl Kind {
+    pub const ALL: [Self; 11] = [
+        Self::GatewayClass,
+        Self::Gateway,
+        Self::HttpRoute,
+        Self::ReferenceGrant,
+        Self::Namespace,
+        Self::Service,
+        Self::EndpointSlice,
+        Self::Secret,
+        Self::ConfigMap,
+        Self::GatewayParameters,
+        Self::Backend,
+    ];
+
+    /// The version that is read.
+    pub const fn api_version(self) -> &'static str {
+        match self {
+            Self::GatewayClass | Self::Gateway | Self::HttpRoute | Self::ReferenceGrant => {
+                "gateway.networking.k8s.io/v1"
+            }
+            Self::Namespace | Self::Service | Self::Secret | Self::ConfigMap => "v1",
+            Self::EndpointSlice => "discovery.k8s.io/v1",
+            Self::GatewayParameters | Self::Backend => "portcullis.dev/v1alpha1",
+        }
+    }
+
+    pub const fn is_namespaced(self) -> bool {
+        !matches!(self, Self::GatewayClass | Self::Namespace)
+    }
+
     /// The kind as its objects write it.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use portcullis_ir::{BackendKind, Endpoint, Protocol};
+use portcullis_ir::{Endpoint, Protocol};
 
 use crate::NamespacedName;
 use crate::backend::InvalidReference;
@@ -25,7 +25,6 @@ pub(crate) fn resolve_port(
     }
     let wanted = port.ok_or_else(|| InvalidReference::NoPort { to: name.clone() })?;
     let unknown = || InvalidReference::UnknownPort {
-        kind: BackendKind::Service,
         to: name.clone(),
         port: wanted,
         known: match ports(service) {
