@@ -43,9 +43,10 @@ apt_quiet() {
   RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get "$verb" -qq -y --no-install-recommends "$@" >/dev/null
 }
 
-# The compiler that rust-toolchain.toml pins, and a C compiler and cmake for aws-lc.
+# The compiler that rust-toolchain.toml pins; a C compiler and cmake for aws-lc and zlib-ng, a C++ compiler for the fuzzer's runtime.
 need_rust() {
   need_apt cc gcc
+  need_apt c++ g++
   need_apt make make
   need_apt cmake cmake
   command -v rustup >/dev/null 2>&1 || die "Rust is missing: install rustup (https://rustup.rs), then run this again"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Serves docs/examples/quickstart with two example backends that `portcullis run --quickstart-backends` starts itself; Ctrl-C stops all of it.
+# Serves docs/examples/quickstart with two example backends in the same process; CONFIG=DIR serves another folder instead. Ctrl-C stops it.
 . "$(dirname "$0")/lib.sh"
 
 need_rust
@@ -7,4 +7,8 @@ say "building portcullis (some minutes the first time)"
 start=$SECONDS
 cargo build --locked -p portcullis-cli --bin portcullis
 say "built in $(elapsed $((SECONDS - start)))"
-exec "$CARGO_TARGET_DIR/debug/portcullis" run --config "${CONFIG:-docs/examples/quickstart}" "$@"
+portcullis="$CARGO_TARGET_DIR/debug/portcullis"
+if [ -n "${CONFIG:-}" ]; then
+  exec "$portcullis" run --config "$CONFIG" "$@"
+fi
+exec "$portcullis" quickstart "$@"
