@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+use portcullis_translate::SUPPORTED_FEATURES;
 
 const MEDIAN_LINES: usize = 150;
 const LONG_FILE: usize = 400;
@@ -260,6 +261,14 @@ fn every_page_of_the_documentation_is_linked_from_its_front_page() {
         }
     }
     none(&complaints);
+}
+
+#[test]
+fn the_readme_names_the_features_that_the_gateway_class_publishes() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let named: BTreeSet<&str> = readme.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let missing = SUPPORTED_FEATURES.iter().filter(|feature| !named.contains(**feature));
+    none(&missing.map(|feature| format!("README.md does not name {feature}")).collect::<Vec<_>>());
 }
 
 #[test]
