@@ -3,10 +3,10 @@
 //!
 //! Pure: kube is used for its derive and metadata types alone.
 
-// The derive repeats each struct inside a function, where `pub` reaches nobody.
-#[allow(unreachable_pub)]
+// The derive repeats each struct inside a function, where `pub` reaches nobody; printer columns share their types.
+#[allow(unreachable_pub, clippy::duplicated_attributes)]
 mod backend;
-#[allow(unreachable_pub)]
+#[allow(unreachable_pub, clippy::duplicated_attributes)]
 mod parameters;
 mod write;
 

@@ -1,5 +1,7 @@
 //! The generated files are what the types say, and the definitions hold what they promise.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
 use portcullis_crds::{Backend, BackendProtocol, GatewayParameters, manifests};

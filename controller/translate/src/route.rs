@@ -103,7 +103,7 @@ impl Hostnames {
 fn compile_rules(
     route: &HttpRoute,
     resolver: &mut Resolver<'_, '_, '_>,
-) -> (Vec<(Option<Box<str>>, CompiledRule)>, InvalidRules, Unresolved) {
+) -> (Vec<CompiledRule>, InvalidRules, Unresolved) {
     // "+kubebuilder:default" of `HTTPRouteSpec.rules`: one rule that matches everything, with no backend.
     let default = [HttpRouteRules::default()];
     let list = route.spec.rules.as_deref().unwrap_or(&default);
@@ -112,7 +112,7 @@ fn compile_rules(
     let rules = list.iter().enumerate().map(|(at, rule)| {
         let (compiled, error) = rule::compile(at, rule, resolver, &mut unresolved);
         invalid.extend(error.map(|error| (at, error)));
-        (rule.name.as_deref().map(Into::into), compiled)
+        compiled
     });
     (rules.collect(), invalid, unresolved)
 }
@@ -121,7 +121,7 @@ fn compile_rules(
 fn by_gateway(
     name: &NamespacedName,
     route: &HttpRoute,
-    rules: &[(Option<Box<str>>, CompiledRule)],
+    rules: &[CompiledRule],
     attached: &BTreeMap<ListenerKey, Vec<RouteHostname>>,
     old: Option<&CompiledRoute>,
 ) -> BTreeMap<GatewayKey, Vec<Arc<Route>>> {
@@ -132,13 +132,13 @@ fn by_gateway(
     let created = route.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
     let compile = |(gateway, listeners): (&GatewayKey, BTreeMap<ListenerKey, Vec<RouteHostname>>)| {
         let known = old.and_then(|old| old.rules.get(gateway)).map(Vec::as_slice).unwrap_or_default();
-        let routes = rules.iter().enumerate().filter(|(_, (_, rule))| !rule.matches.is_empty());
-        let routes = routes.filter_map(|(at, (rule_name, rule))| {
-            let CompiledRule { matches, filters, action, timeouts } = rule.clone();
+        let routes = rules.iter().enumerate().filter(|(_, rule)| !rule.matches.is_empty());
+        let routes = routes.filter_map(|(at, rule)| {
+            let CompiledRule { name: rule_name, matches, filters, action, timeouts } = rule.clone();
             let route = Route {
                 // A key counts to 65,535; an object so large never gets past an API server.
                 key: RouteKey::http(Arc::clone(&name.namespace), Arc::clone(&name.name), u16::try_from(at).ok()?),
-                rule_name: rule_name.clone(),
+                rule_name,
                 created,
                 attachments: attachments(&listeners),
                 matches,

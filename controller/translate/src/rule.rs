@@ -21,6 +21,7 @@ const MAX_WEIGHT: i32 = 1_000_000;
 /// A rule without its attachments.
 #[derive(Clone, Debug)]
 pub(crate) struct CompiledRule {
+    pub(crate) name: Option<Box<str>>,
     /// Empty if none can be honoured: then there is nothing that a request could match.
     pub(crate) matches: Vec<Match>,
     pub(crate) filters: Vec<Filter>,
@@ -75,7 +76,8 @@ pub(crate) fn compile(
     resolver: &mut Resolver<'_, '_, '_>,
     unresolved: &mut Unresolved,
 ) -> (CompiledRule, Option<InvalidRule>) {
-    let HttpRouteRules { backend_refs, filters, matches, name: _, timeouts } = rule;
+    let HttpRouteRules { backend_refs, filters, matches, name, timeouts } = rule;
+    let name = name.as_deref().map(Into::into);
     let (matches, match_error) = compile_matches(matches.as_deref().unwrap_or_default());
     let prefixes = matches.iter().all(|matched| matches!(matched.path, PathMatch::Prefix(_)));
     let backend_refs = backend_refs.as_deref().unwrap_or_default();
@@ -96,12 +98,12 @@ pub(crate) fn compile(
     match body() {
         Ok((Filters { filters, redirect }, backends, timeouts)) => {
             let action = redirect.map_or(Action::Forward(backends), Action::Redirect);
-            (CompiledRule { matches, filters, action, timeouts }, None)
+            (CompiledRule { name, matches, filters, action, timeouts }, None)
         }
         Err(error) => {
             let action = Action::Fail(error.failure());
             let timeouts = Timeouts::default();
-            (CompiledRule { matches, filters: Vec::new(), action, timeouts }, Some(error))
+            (CompiledRule { name, matches, filters: Vec::new(), action, timeouts }, Some(error))
         }
     }
 }

@@ -78,7 +78,8 @@ pub(crate) fn endpoints(service: &Service, port: u16, slices: &[Arc<EndpointSlic
             let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
             let serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(ready);
             let terminating = conditions.and_then(|conditions| conditions.terminating).unwrap_or(false);
-            if !ready && !(serving && terminating) {
+            let last_resort = serving && terminating;
+            if !ready && !last_resort {
                 continue;
             }
             for address in endpoint.addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok()) {

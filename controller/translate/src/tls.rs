@@ -182,7 +182,7 @@ fn certificates(pem: &[u8], place: &'static str) -> Result<Vec<CertificateDer<'s
 
 fn x509<'c>(der: &'c CertificateDer<'_>, place: &'static str, at: usize) -> Result<X509Certificate<'c>, InvalidPem> {
     match X509Certificate::from_der(der) {
-        Ok((rest, certificate)) if rest.is_empty() => Ok(certificate),
+        Ok(([], certificate)) => Ok(certificate),
         _ => Err(InvalidPem::Certificate { place, number: at + 1 }),
     }
 }

@@ -10,7 +10,7 @@ use portcullis_router::{Bind, Found, Outcome, RedirectFacts, Request, Router, Sn
 
 use crate::ask::{Ask, Parsed};
 
-pub fn answer(
+pub(crate) fn answer(
     routers: &BTreeMap<&GatewayKey, Router<()>>,
     snapshots: &BTreeMap<&GatewayKey, Snapshot>,
     ask: &Ask,

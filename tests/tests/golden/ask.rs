@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Ask {
+pub(crate) enum Ask {
     Line(String),
     Full(Full),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Full {
-    pub url: String,
+pub(crate) struct Full {
+    pub(crate) url: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     headers: BTreeMap<String, String>,
     /// Of the connection, where it is not the host; empty for none.
@@ -34,21 +34,21 @@ pub struct Full {
 
 /// Taken apart.
 #[derive(Debug)]
-pub struct Parsed {
-    pub method: Method,
-    pub tls: bool,
-    pub host: String,
-    pub port: u16,
-    pub path: String,
-    pub query: Option<String>,
-    pub headers: HeaderMap,
-    pub sni: Option<String>,
-    pub address: Option<IpAddr>,
-    pub gateway: Option<String>,
+pub(crate) struct Parsed {
+    pub(crate) method: Method,
+    pub(crate) tls: bool,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) path: String,
+    pub(crate) query: Option<String>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) sni: Option<String>,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) gateway: Option<String>,
 }
 
 impl Ask {
-    pub fn parse(&self) -> Result<Parsed, String> {
+    pub(crate) fn parse(&self) -> Result<Parsed, String> {
         let (url, full) = match self {
             Self::Line(url) => (url, None),
             Self::Full(full) => (&full.url, Some(full)),

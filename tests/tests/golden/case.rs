@@ -16,8 +16,8 @@ use crate::ask::Ask;
 /// When cases happen unless they say otherwise.
 const NOW: &str = "2027-01-01T00:00:00Z";
 
-pub struct Case {
-    pub name: String,
+pub(crate) struct Case {
+    pub(crate) name: String,
     folder: PathBuf,
     documents: Vec<Value>,
     asked: Vec<Asked>,
@@ -43,7 +43,7 @@ struct SettingsDocument {
 }
 
 impl Case {
-    pub fn load(folder: &Path) -> Self {
+    pub(crate) fn load(folder: &Path) -> Self {
         let parts: Vec<_> = folder.iter().rev().take(2).map(|part| part.to_string_lossy()).collect();
         let name = format!("{}/{}", parts[1], parts[0]);
         let input = read(folder, "in.yaml");
@@ -56,7 +56,7 @@ impl Case {
         Self { name, folder: folder.to_owned(), documents, asked: asked.unwrap_or_default() }
     }
 
-    pub fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         for (file, actual) in self.files()? {
             let expected = read(&self.folder, file);
             if expected != actual {
@@ -67,7 +67,7 @@ impl Case {
         Ok(())
     }
 
-    pub fn refresh(&self) -> Result<(), String> {
+    pub(crate) fn refresh(&self) -> Result<(), String> {
         for (file, actual) in self.files()? {
             if read(&self.folder, file) != actual {
                 std::fs::write(self.folder.join(file), actual).map_err(|error| error.to_string())?;

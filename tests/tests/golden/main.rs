@@ -9,6 +9,8 @@
 //! `GOLDEN=refresh cargo test -p portcullis-tests --test golden` rewrites what is generated; read the diff. A new case
 //! needs no code.
 
+#![allow(clippy::unwrap_used)]
+
 mod answer;
 mod ask;
 mod case;

@@ -1,0 +1,315 @@
+//! Random objects from a few names, so that they refer to each other; a seed makes the same object each time.
+
+use std::sync::OnceLock;
+
+use portcullis_ir::{Action, BackendKey, Filter, Route, Target};
+use portcullis_translate::{Inputs, Kind, NamespacedName, Object, ObjectRef};
+use serde_json::{Value, json};
+
+/// Kinds that worlds are made of, by number.
+const KINDS: [Kind; 11] = [
+    Kind::GatewayClass,
+    Kind::Gateway,
+    Kind::HttpRoute,
+    Kind::ReferenceGrant,
+    Kind::Namespace,
+    Kind::Service,
+    Kind::EndpointSlice,
+    Kind::Secret,
+    Kind::ConfigMap,
+    Kind::GatewayParameters,
+    Kind::Backend,
+];
+pub(crate) const ID_KINDS: u8 = KINDS.len() as u8;
+const NAMESPACES: [&str; 2] = ["one", "two"];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Id {
+    pub(crate) kind: u8,
+    pub(crate) number: u8,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Edit {
+    Put(Id, u64),
+    Remove(Id),
+    /// As if it did not parse.
+    Break(Id),
+}
+
+impl Edit {
+    pub(crate) fn id(&self) -> Id {
+        match self {
+            Self::Put(id, _) | Self::Remove(id) | Self::Break(id) => *id,
+        }
+    }
+}
+
+impl Id {
+    pub(crate) fn route(number: u8) -> Self {
+        Self { kind: 2, number }
+    }
+
+    pub(crate) fn reference(self) -> ObjectRef {
+        let kind = KINDS[usize::from(self.kind)];
+        let name = self.name();
+        match kind {
+            Kind::GatewayClass | Kind::Namespace => ObjectRef::cluster(kind, name),
+            _ => ObjectRef::namespaced(kind, &NamespacedName::new(self.namespace(), name)),
+        }
+    }
+
+    fn name(self) -> String {
+        match KINDS[usize::from(self.kind)] {
+            Kind::GatewayClass | Kind::Namespace if self.number > 90 => "new".to_owned(),
+            Kind::GatewayClass => "class-0".to_owned(),
+            Kind::Namespace => NAMESPACES[usize::from(self.number % 2)].to_owned(),
+            kind => format!("{}-{}", kind.as_str().to_lowercase(), self.number),
+        }
+    }
+
+    fn namespace(self) -> &'static str {
+        NAMESPACES[usize::from(self.number % 2)]
+    }
+}
+
+pub(crate) fn world_of(edits: &[Edit]) -> Inputs {
+    let mut inputs = Inputs::default();
+    // Without a class and a Gateway nothing would ever happen.
+    for kind in 0..2 {
+        apply(&mut inputs, &Edit::Put(Id { kind, number: 0 }, 7));
+    }
+    edits.iter().for_each(|edit| apply(&mut inputs, edit));
+    inputs
+}
+
+pub(crate) fn apply(inputs: &mut Inputs, edit: &Edit) {
+    match edit {
+        Edit::Put(id, seed) => inputs.insert(Object::parse(object(*id, *seed)).unwrap()),
+        Edit::Remove(id) => inputs.remove(&id.reference()),
+        Edit::Break(id) => inputs.insert_invalid(id.reference(), "spec.x: expected a number"),
+    }
+}
+
+fn object(id: Id, seed: u64) -> Value {
+    let kind = KINDS[usize::from(id.kind)];
+    let mut dice = Dice(seed ^ 0x9e37_79b9_7f4a_7c15);
+    let mut value = match kind {
+        Kind::GatewayClass => json!({ "spec": { "controllerName": "portcullis.dev/gateway-controller" } }),
+        Kind::Gateway => json!({ "spec": gateway(&mut dice) }),
+        Kind::HttpRoute => json!({ "spec": route(&mut dice) }),
+        Kind::ReferenceGrant => json!({ "spec": grant(&mut dice) }),
+        Kind::Namespace => json!({}),
+        Kind::Service => {
+            json!({ "spec": { "ports": [{ "port": 80, "appProtocol": dice.of(&["http", "http", "kubernetes.io/h2c", "kubernetes.io/wss"]) }] } })
+        }
+        Kind::EndpointSlice => slice(&mut dice),
+        Kind::Secret => secret(&mut dice),
+        Kind::ConfigMap => json!({ "data": { "ca.crt": dice.of(&[pair().0.as_str(), "rubbish"]) } }),
+        Kind::GatewayParameters => json!({ "spec": { "proxyProtocol": { "ports": [dice.of(&[80, 0])] } } }),
+        Kind::Backend => json!({ "spec": backend(&mut dice) }),
+    };
+    value["apiVersion"] = kind.api_version().into();
+    value["kind"] = kind.as_str().into();
+    let labels = match kind {
+        Kind::EndpointSlice => json!({ "kubernetes.io/service-name": format!("service-{}", id.number) }),
+        _ => json!({ "team": dice.of(&["a", "b"]) }),
+    };
+    value["metadata"] = json!({ "name": id.name(), "labels": labels, "generation": dice.below(3) });
+    if kind.is_namespaced() {
+        value["metadata"]["namespace"] = id.namespace().into();
+    }
+    if dice.below(2) == 0 {
+        value["metadata"]["creationTimestamp"] = format!("2026-01-0{}T00:00:00Z", 1 + dice.below(3)).into();
+    }
+    value
+}
+
+pub(crate) fn backends_of(route: &Route) -> Vec<BackendKey> {
+    let mut targets: Vec<&Target> = Vec::new();
+    if let Action::Forward(backends) = &route.action {
+        targets.extend(backends.iter().map(|one| &one.target));
+    }
+    targets.extend(route.filters.iter().filter_map(|filter| match filter {
+        Filter::Mirror(mirror) => Some(&mirror.target),
+        _ => None,
+    }));
+    let key = |target: &&Target| match target {
+        Target::Backend(key) => Some(key.clone()),
+        Target::Invalid(_) => None,
+    };
+    targets.iter().filter_map(key).collect()
+}
+
+fn gateway(dice: &mut Dice) -> Value {
+    let listeners: Vec<Value> = (0..=dice.below(4))
+        .map(|at| {
+            let mut listener = json!({
+                "name": format!("l{at}"),
+                "port": dice.of(&[80, 81, 443, 8443, 8080, 9443, 0]),
+                "protocol": dice.of(&["HTTP", "HTTP", "HTTPS", "HTTPS", "TCP"]),
+                "allowedRoutes": { "namespaces": dice.of(&[
+                    json!({ "from": "All" }), json!({ "from": "Same" }),
+                    json!({ "from": "Selector", "selector": { "matchLabels": { "team": "a" } } }), json!({ "from": "Selector" }),
+                ]) },
+            });
+            if let Some(hostname) = hostname(dice) {
+                listener["hostname"] = hostname.into();
+            }
+            if listener["protocol"] == "HTTPS" {
+                let names: Vec<Value> = (0..=dice.below(2))
+                    .map(|_| reference(dice, "secret", 4))
+                    .collect();
+                listener["tls"] = json!({ "certificateRefs": names });
+                if dice.below(6) == 0 {
+                    listener["tls"]["options"] = json!({ "a.b/c": "d" });
+                }
+            }
+            listener
+        })
+        .collect();
+    let mut spec = json!({ "gatewayClassName": "class-0", "listeners": listeners });
+    if dice.below(4) == 0 {
+        let name = format!("gatewayparameters-{}", dice.below(4));
+        spec["infrastructure"] =
+            json!({ "parametersRef": { "group": "portcullis.dev", "kind": "GatewayParameters", "name": name } });
+    }
+    if dice.below(6) == 0 {
+        spec["addresses"] = json!([{ "value": dice.of(&["127.0.0.1", "127.0.0.2", "not one"]) }]);
+    }
+    spec
+}
+
+fn route(dice: &mut Dice) -> Value {
+    let parents: Vec<Value> = (0..=dice.below(3))
+        .map(|_| {
+            let mut parent = reference(dice, "gateway", 4);
+            if dice.below(4) == 0 {
+                parent["sectionName"] = format!("l{}", dice.below(4)).into();
+            }
+            parent
+        })
+        .collect();
+    let rules: Vec<Value> = (0..=dice.below(4)).map(|_| rule(dice)).collect();
+    let hostnames: Vec<&str> = (0..dice.below(3)).filter_map(|_| hostname(dice)).collect();
+    json!({ "parentRefs": parents, "hostnames": hostnames, "rules": rules })
+}
+
+fn rule(dice: &mut Dice) -> Value {
+    let matches: Vec<Value> = (0..dice.below(3))
+        .map(|_| {
+            dice.of(&[
+                json!({ "path": { "value": "/a" } }),
+                json!({ "path": { "type": "Exact", "value": "/a/%c3%bc" } }),
+                json!({ "path": { "type": "RegularExpression", "value": "/[a-z]+" } }),
+                json!({ "path": { "type": "RegularExpression", "value": "(" } }),
+                json!({ "method": "GET", "headers": [{ "name": "a", "value": "b" }], "queryParams": [{ "name": "q", "value": "1" }] }),
+            ])
+        })
+        .collect();
+    let filters: Vec<Value> = (0..dice.below(3))
+        .map(|_| {
+            dice.of(&[
+                json!({ "type": "RequestHeaderModifier", "requestHeaderModifier": { "set": [{ "name": "A", "value": "b" }] } }),
+                json!({ "type": "URLRewrite", "urlRewrite": { "path": { "type": "ReplacePrefixMatch", "replacePrefixMatch": "/x" } } }),
+                json!({ "type": "RequestRedirect", "requestRedirect": { "scheme": "https" } }),
+                json!({ "type": "RequestMirror", "requestMirror": { "backendRef": { "name": "service-1", "port": 80 }, "percent": 5 } }),
+                json!({ "type": "CORS", "cors": {} }),
+            ])
+        })
+        .collect();
+    let backends: Vec<Value> = (0..dice.below(4))
+        .map(|_| {
+            let mut reference = if dice.below(3) == 0 {
+                let mut backend = reference(dice, "backend", 4);
+                backend["group"] = "portcullis.dev".into();
+                backend["kind"] = "Backend".into();
+                backend
+            } else {
+                let mut service = reference(dice, "service", 5);
+                service["port"] = dice.of(&[80, 80, 80, 81]).into();
+                service
+            };
+            reference["weight"] = dice.of(&[0, 1, 5, -1]).into();
+            reference
+        })
+        .collect();
+    let timeouts =
+        dice.of(&[json!({}), json!({ "request": "1s" }), json!({ "request": "1s", "backendRequest": "2s" })]);
+    json!({ "matches": matches, "filters": filters, "backendRefs": backends, "timeouts": timeouts })
+}
+
+fn grant(dice: &mut Dice) -> Value {
+    let kind = dice.of(&["HTTPRoute", "Gateway"]);
+    let to = dice.of(&[
+        json!({ "group": "", "kind": "Service" }),
+        json!({ "group": "", "kind": "Secret" }),
+        json!({ "group": "portcullis.dev", "kind": "Backend" }),
+    ]);
+    json!({ "from": [{ "group": "gateway.networking.k8s.io", "kind": kind, "namespace": dice.of(&NAMESPACES) }], "to": [to] })
+}
+
+fn slice(dice: &mut Dice) -> Value {
+    let endpoints: Vec<Value> = (0..dice.below(4))
+        .map(|_| json!({ "addresses": [format!("10.0.0.{}", dice.below(4))], "conditions": { "ready": dice.below(3) != 0, "serving": dice.below(2) == 0, "terminating": dice.below(2) == 0 } }))
+        .collect();
+    json!({ "addressType": "IPv4", "ports": [{ "port": 8080 }], "endpoints": endpoints })
+}
+
+fn backend(dice: &mut Dice) -> Value {
+    let endpoint = dice.of(&[
+        json!({ "hostname": "a.example.com", "port": 80 }),
+        json!({ "ip": "192.0.2.1", "port": 80 }),
+        json!({ "hostname": "a b", "port": 80 }),
+        json!({ "ip": "192.0.2.1", "port": 0 }),
+    ]);
+    let mut spec = json!({ "endpoints": [endpoint] });
+    if dice.below(2) == 0 {
+        spec["tls"] = json!({ "hostname": "a.example.com", "caCertificateRefs": [{ "name": format!("configmap-{}", dice.below(4)) }] });
+    }
+    spec
+}
+
+fn secret(dice: &mut Dice) -> Value {
+    let (certificate, key) = pair();
+    let key = dice.of(&[key.as_str(), key.as_str(), "rubbish"]);
+    json!({ "type": "kubernetes.io/tls", "stringData": { "tls.crt": certificate, "tls.key": key } })
+}
+
+/// One key pair for all: making them is slow, and which one it is does not matter.
+fn pair() -> &'static (String, String) {
+    static PAIR: OnceLock<(String, String)> = OnceLock::new();
+    PAIR.get_or_init(|| {
+        let made = rcgen::generate_simple_self_signed(vec!["a.example.com".to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    })
+}
+
+/// A reference by name and, nine times in ten, the namespace that such an object is in.
+fn reference(dice: &mut Dice, kind: &str, count: u64) -> Value {
+    let number = dice.below(count);
+    let elsewhere = u64::from(dice.below(10) == 0);
+    let namespace = NAMESPACES[usize::from((number + elsewhere) % 2 == 1)];
+    json!({ "name": format!("{kind}-{number}"), "namespace": namespace })
+}
+
+fn hostname(dice: &mut Dice) -> Option<&'static str> {
+    dice.of(&[None, Some("a.example.com"), Some("*.example.com"), Some("b.example.org"), Some("a..b")])
+}
+
+struct Dice(u64);
+
+impl Dice {
+    /// splitmix64.
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+
+    fn of<T: Clone>(&mut self, list: &[T]) -> T {
+        list[usize::try_from(self.below(list.len() as u64)).unwrap()].clone()
+    }
+}
