@@ -9,18 +9,26 @@ use portcullis_ir::GatewayKey;
 use crate::Settings;
 use crate::listener::InvalidListener;
 
+/// Most addresses of a Gateway (`GatewaySpec.addresses`).
+const MAX_ADDRESSES: usize = 16;
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidAddress {
     #[error("address type {0:?} is not supported; use IPAddress")]
     Type(String),
     #[error("address {0:?} is no IP address; correct it")]
     Value(String),
+    #[error("more than {MAX_ADDRESSES} addresses; remove some")]
+    TooMany,
 }
 
 /// The addresses to bind; empty means the data plane's default, and always so in a cluster, where the address belongs
 /// to a Service. An address without a value asks for any, which is the default as well.
 pub(crate) fn bind_addresses(gateway: &Gateway, settings: &Settings) -> Result<Vec<IpAddr>, InvalidAddress> {
     let mut addresses = Vec::new();
+    if gateway.spec.addresses.as_ref().is_some_and(|addresses| addresses.len() > MAX_ADDRESSES) {
+        return Err(InvalidAddress::TooMany);
+    }
     for GatewayAddresses { r#type, value } in gateway.spec.addresses.iter().flatten() {
         match r#type.as_deref().unwrap_or("IPAddress") {
             "IPAddress" => {}

@@ -16,6 +16,11 @@ use crate::{Kind, NamespacedName, ObjectRef, duration};
 /// The key of a ConfigMap that holds trusted certificates.
 const CA_KEY: &str = "ca.crt";
 const MAX_ENDPOINTS: usize = 16;
+/// Most ConfigMaps with CA certificates.
+const MAX_CA_REFS: usize = 8;
+/// Most subject alternative names, and the longest.
+const MAX_NAMES: usize = 5;
+const MAX_NAME: usize = 253;
 /// Bounds of `connectTimeout`.
 const CONNECT_TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
 
@@ -62,6 +67,8 @@ pub(crate) enum InvalidBackend {
         "spec.tls.subjectAltNames[{0}] does not give the field of its type; give hostname for Hostname, uri for URI"
     )]
     SubjectAltName(usize),
+    #[error("spec.tls names more than {MAX_CA_REFS} ConfigMaps or {MAX_NAMES} subjectAltNames; remove some")]
+    TooMuchTls,
     #[error("ConfigMap {name} with CA certificates {problem}")]
     CaCertificate { name: NamespacedName, problem: String },
 }
@@ -169,6 +176,9 @@ fn translate_tls(
     if ca_certificate_refs.is_empty() == well_known_ca_certificates.is_none() {
         return Err(InvalidBackend::Trust);
     }
+    if ca_certificate_refs.len() > MAX_CA_REFS || subject_alt_names.len() > MAX_NAMES {
+        return Err(InvalidBackend::TooMuchTls);
+    }
     let mut roots: Vec<Box<[u8]>> = Vec::new();
     for crds::CaCertificateRef { name } in ca_certificate_refs {
         let name = NamespacedName::new(backend.namespace.clone(), name.as_str());
@@ -184,6 +194,7 @@ fn translate_tls(
             (crds::SubjectAltNameType::Uri, None, Some(uri)) => Some(uri.clone()),
             _ => None,
         };
+        let name = name.filter(|name| (1..=MAX_NAME).contains(&name.len()));
         name.map(String::into_boxed_str).ok_or(InvalidBackend::SubjectAltName(at))
     });
     Ok(BackendTls {

@@ -8,6 +8,9 @@ use portcullis_ir::HostPattern;
 use crate::condition::Reason;
 use crate::namespaces::{AllowedNamespaces, InvalidSelector};
 
+/// Longest name of a listener (`SectionName`).
+const MAX_NAME: usize = 253;
+
 /// The group of Gateway API kinds.
 pub(crate) const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 
@@ -51,6 +54,8 @@ pub(crate) enum InvalidListener {
     TlsOption(String),
     #[error("client certificate validation (spec.tls.frontend) is not supported yet; remove it to serve without")]
     ClientValidation,
+    #[error("name {0:?} is no listener name; use lower-case letters, digits, `-` and `.`")]
+    Name(String),
     #[error("another listener of this Gateway has the same name; rename one")]
     DuplicateName,
     #[error("{address}:{port} is taken by Gateway {by}, which is older; use another port or address")]
@@ -87,7 +92,11 @@ pub(crate) fn check<'a>(
     gateway: &Gateway,
     listener: &'a GatewayListeners,
 ) -> Result<SoundListener<'a>, InvalidListener> {
-    let GatewayListeners { allowed_routes, hostname, name: _, port, protocol, tls } = listener;
+    let GatewayListeners { allowed_routes, hostname, name, port, protocol, tls } = listener;
+    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(known) {
+        return Err(InvalidListener::Name(name.chars().take(MAX_NAME).collect()));
+    }
     let tls = tls.as_ref();
     let number = u16::try_from(*port).ok().filter(|port| *port != 0).ok_or(InvalidListener::Port(*port))?;
     let protocol = match (protocol.as_str(), tls) {

@@ -14,6 +14,8 @@ use portcullis_ir::{
 const MAX_PATH: usize = 1024;
 /// Longest header value (`HTTPHeaderMatch.value`) and query value (`HTTPQueryParamMatch.value`).
 const MAX_VALUE: usize = 4096;
+/// Longest query parameter name (`HTTPHeaderName`).
+const MAX_NAME: usize = 256;
 /// Most headers or query parameters of a match.
 const MAX_PREDICATES: usize = 16;
 
@@ -31,6 +33,8 @@ pub(crate) enum InvalidMatch {
     HeaderPattern { name: String, error: InvalidPattern },
     #[error("query parameter {name:?}: {error}")]
     QueryPattern { name: String, error: InvalidPattern },
+    #[error("a query parameter name is empty or longer than {MAX_NAME} bytes; shorten it")]
+    QueryName,
     #[error("value of {name:?} is longer than {MAX_VALUE} bytes; shorten it")]
     LongValue { name: String },
     #[error("more than {MAX_PREDICATES} headers or query parameters; split the rule")]
@@ -130,6 +134,9 @@ fn translate_headers(headers: &[HttpRouteRulesMatchesHeaders]) -> Result<Vec<Hea
 fn translate_query(query: &[HttpRouteRulesMatchesQueryParams]) -> Result<Vec<QueryMatch>, InvalidMatch> {
     let mut list: Vec<QueryMatch> = Vec::with_capacity(query.len());
     for HttpRouteRulesMatchesQueryParams { name, r#type, value } in query {
+        if name.is_empty() || name.len() > MAX_NAME {
+            return Err(InvalidMatch::QueryName);
+        }
         if list.iter().any(|present| *present.name == **name) {
             continue;
         }
@@ -139,7 +146,7 @@ fn translate_query(query: &[HttpRouteRulesMatchesQueryParams]) -> Result<Vec<Que
                 .map(StringMatch::Regex)
                 .map_err(|error| InvalidMatch::QueryPattern { name: name.clone(), error })?,
         };
-        list.push(QueryMatch { name: bounded(name, name)?.into(), value });
+        list.push(QueryMatch { name: name.as_str().into(), value });
     }
     Ok(list)
 }

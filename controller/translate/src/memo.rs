@@ -1,5 +1,5 @@
 //! What a pass leaves for the next one. It only ever saves work: a result taken from here is the result that would be
-//! computed (`tests/laws.rs` holds it to that).
+//! computed (`tests/laws` holds it to that).
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -14,10 +14,13 @@ use crate::listener::GATEWAY_GROUP;
 use crate::rule::{self, CompiledRule, InvalidRule, Unresolved};
 use crate::world::Reader;
 
+/// Most hostnames of a route (`HTTPRouteSpec.hostnames`).
+const MAX_HOSTNAMES: usize = 16;
 /// Most parents whose status fits (`RouteStatus.parents`).
 const MAX_PARENTS: usize = 32;
-/// Most problems that one message lists.
+/// Most problems that one message lists, and the characters of each.
 const MAX_LISTED: usize = 8;
+const MAX_PROBLEM: usize = 400;
 
 /// What an HTTPRoute comes to.
 #[derive(Debug, Default, PartialEq)]
@@ -88,6 +91,9 @@ impl Hostnames {
         let mut hostnames = Self { valid: Vec::new(), invalid: Vec::new() };
         for raw in route.spec.hostnames.iter().flatten() {
             match HostPattern::parse(raw) {
+                _ if hostnames.valid.len() == MAX_HOSTNAMES => {
+                    hostnames.invalid.push(format!("{raw:?} (one too many)"))
+                }
                 Ok(HostPattern::Any) | Err(_) => hostnames.invalid.push(format!("{raw:?}")),
                 Ok(pattern) => hostnames.valid.push(pattern),
             }
@@ -185,7 +191,7 @@ impl Judged<'_> {
         let kind = ConditionType::Accepted;
         if self.hostnames.none_left() {
             let names = self.hostnames.invalid.join(", ");
-            let message = format!("hostnames {names} are no host names; give names like example.com or *.example.com");
+            let message = format!("hostnames {names} cannot be used; give names like example.com or *.example.com");
             return Verdict::no(kind, Reason::UnsupportedValue, message);
         }
         match self.invalid.values().next() {
@@ -195,7 +201,7 @@ impl Judged<'_> {
             }
             _ if !self.hostnames.invalid.is_empty() => {
                 let names = self.hostnames.invalid.join(", ");
-                Verdict::yes(kind, Reason::Accepted, format!("hostnames {names} are no host names and are ignored"))
+                Verdict::yes(kind, Reason::Accepted, format!("hostnames {names} cannot be used and are ignored"))
             }
             _ => Verdict::yes(kind, Reason::Accepted, "the route is attached"),
         }
@@ -215,9 +221,13 @@ impl Judged<'_> {
     }
 }
 
-/// The first few of a list.
+/// The first few of a list, each short enough that a value pasted by mistake hides none of the others.
 fn list(problems: impl Iterator<Item = String>) -> String {
-    let mut problems: Vec<_> = problems.take(MAX_LISTED + 1).collect();
+    let shorten = |problem: String| match problem.char_indices().nth(MAX_PROBLEM) {
+        None => problem,
+        Some((end, _)) => format!("{}…", &problem[..end]),
+    };
+    let mut problems: Vec<_> = problems.take(MAX_LISTED + 1).map(shorten).collect();
     if problems.len() > MAX_LISTED {
         problems.truncate(MAX_LISTED);
         problems.push("…".to_owned());

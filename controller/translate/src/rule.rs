@@ -11,6 +11,8 @@ use crate::filter_view::{FilterView, RefView};
 use crate::filters::{self, Filters, InvalidFilter, Place};
 use crate::matches::{self, InvalidMatch};
 
+/// Longest name of a rule (`SectionName`).
+const MAX_NAME: usize = 253;
 /// Most matches of a rule (`HTTPRouteRule.matches`).
 const MAX_MATCHES: usize = 64;
 /// Most backends of a rule (`HTTPRouteRule.backendRefs`).
@@ -77,7 +79,8 @@ pub(crate) fn compile(
     unresolved: &mut Unresolved,
 ) -> (CompiledRule, Option<InvalidRule>) {
     let HttpRouteRules { backend_refs, filters, matches, name, timeouts } = rule;
-    let name = name.as_deref().map(Into::into);
+    // A name is for people and never a reason to refuse a rule; one that cannot be carried is left out.
+    let name = name.as_deref().filter(|name| (1..=MAX_NAME).contains(&name.len())).map(Into::into);
     let (matches, match_error) = compile_matches(matches.as_deref().unwrap_or_default());
     let prefixes = matches.iter().all(|matched| matches!(matched.path, PathMatch::Prefix(_)));
     let backend_refs = backend_refs.as_deref().unwrap_or_default();

@@ -19,8 +19,10 @@ const CERTIFICATE: &str = "tls.crt";
 const PRIVATE_KEY: &str = "tls.key";
 /// Longest chain, leaf included.
 const MAX_CHAIN: usize = 16;
+/// Largest certificate or key as DER.
+const MAX_DER: usize = 64 * 1024;
 /// Most trusted certificates of one ConfigMap.
-const MAX_ROOTS: usize = 512;
+const MAX_ROOTS: usize = 128;
 
 /// A usable certificate and what is worth knowing about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,7 +184,7 @@ fn certificates(pem: &[u8], place: &'static str) -> Result<Vec<CertificateDer<'s
 
 fn x509<'c>(der: &'c CertificateDer<'_>, place: &'static str, at: usize) -> Result<X509Certificate<'c>, InvalidPem> {
     match X509Certificate::from_der(der) {
-        Ok(([], certificate)) => Ok(certificate),
+        Ok(([], certificate)) if der.len() <= MAX_DER => Ok(certificate),
         _ => Err(InvalidPem::Certificate { place, number: at + 1 }),
     }
 }
