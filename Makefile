@@ -17,7 +17,7 @@ bench: ## instructions, bytes and memory beside the peers (ONLY=quick; UPDATE=1 
 	@scripts/bench.sh $(or $(ONLY),quick)
 
 crds: ## write crds/yaml from the Rust types
-	@. scripts/lib.sh && need_rust && cargo run --quiet --locked -p portcullis-crds --bin crds
+	@. scripts/lib.sh && need_rust && build_dev crds && "$$CARGO_TARGET_DIR/debug/crds"
 
 fmt: ## format the source
 	@. scripts/lib.sh && need_rust && cargo fmt --all

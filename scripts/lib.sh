@@ -57,9 +57,9 @@ need_rust() {
   [ "$found" = "$RUST_VERSION" ] || die "rust-toolchain.toml asks for Rust $RUST_VERSION but 'rustc' is $found: unset RUSTUP_TOOLCHAIN, or put rustup's bin folder first in PATH"
 }
 
-need_go() {
-  command -v go >/dev/null 2>&1 || [ ! -x /usr/local/go/bin/go ] || export PATH="$PATH:/usr/local/go/bin"
-  need_apt go golang-go
+# build_dev BINARY: with the features of the whole workspace, so that every verb here shares one build of the dependencies.
+build_dev() {
+  cargo build --locked --workspace --bin "$1"
 }
 
 # valgrind counts instructions; nginx is the common upstream and a peer.

@@ -5,7 +5,7 @@
 need_rust
 say "building portcullis (some minutes the first time)"
 start=$SECONDS
-cargo build --locked -p portcullis-cli --bin portcullis
+build_dev portcullis
 say "built in $(elapsed $((SECONDS - start)))"
 portcullis="$CARGO_TARGET_DIR/debug/portcullis"
 if [ -n "${CONFIG:-}" ]; then

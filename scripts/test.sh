@@ -12,8 +12,8 @@ finish() {
 trap finish EXIT
 
 generated_files() {
-  cargo run --quiet --locked -p portcullis-crds --bin crds -- --check \
-    || die "generated files differ from their source: run 'make crds' and commit the result"
+  build_dev crds || return
+  "$CARGO_TARGET_DIR/debug/crds" --check || die "generated files differ from their source: run 'make crds' and commit the result"
 }
 
 step "toolchain" need_rust
