@@ -5,6 +5,7 @@ mod platform {
     mod admin;
     mod disk;
     mod drain;
+    mod health;
     mod plane;
     mod ports;
     mod proxy_protocol;

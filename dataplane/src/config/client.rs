@@ -9,6 +9,7 @@ use portcullis_wire::{
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
+use super::health::Observation;
 use super::publish::Publisher;
 use super::store::Store;
 use super::{ConfigLink, Disk};
@@ -25,6 +26,8 @@ pub(crate) struct Client {
     publisher: Publisher,
     assembler: Assembler,
     store: Option<Store>,
+    /// While the server asks for figures.
+    observation: Option<Observation>,
     /// Of the updates since the last snapshot: what could not be taken at all, and what was taken in part. Sent with
     /// every answer, so that the newest one always says everything.
     undecodable: Findings,
@@ -48,6 +51,7 @@ impl Client {
             publisher: Publisher::new(shared, compiler, manager),
             assembler: Assembler::new(Limits::default()),
             store,
+            observation: None,
             undecodable: Findings::default(),
         }
     }
@@ -71,6 +75,7 @@ impl Client {
                         self.answer(&outgoing);
                     }
                 }
+                () = interval_of(&mut self.observation) => self.report(&outgoing),
                 () = &mut stop => break,
             }
         }
@@ -126,7 +131,10 @@ impl Client {
 
     async fn receive(&mut self, message: &[u8], outgoing: &mpsc::Sender<Vec<u8>>) {
         match self.assembler.receive(message) {
-            Ok(Received::More | Received::Observe(_)) => {}
+            Ok(Received::More) => {}
+            Ok(Received::Observe(observe)) => {
+                self.observation = Observation::begin(observe, &self.publisher.shared().metrics);
+            }
             Ok(Received::Update(update)) => self.apply(*update, outgoing).await,
             Err(refused) => self.refuse(&refused, outgoing),
         }
@@ -174,6 +182,12 @@ impl Client {
         }
     }
 
+    fn report(&mut self, outgoing: &mpsc::Sender<Vec<u8>>) {
+        if let (Some(observation), Some(held)) = (&mut self.observation, self.publisher.held()) {
+            send(outgoing, &ClientMessage::Health(observation.report(held.version)));
+        }
+    }
+
     fn refuse(&self, refused: &Refused, outgoing: &mpsc::Sender<Vec<u8>>) {
         self.publisher.shared().metrics.config_refused.increment();
         tracing::warn!(error = %refused, "configuration message is refused; what is served stays");
@@ -197,6 +211,14 @@ impl Findings {
             });
             list.extend(new);
         }
+    }
+}
+
+/// The end of the interval of an observation; never, if there is none.
+async fn interval_of(observation: &mut Option<Observation>) {
+    match observation {
+        Some(observation) => observation.elapsed().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -9,6 +9,7 @@ mod client;
 mod disk;
 mod files;
 mod format;
+mod health;
 mod publish;
 mod store;
 

@@ -60,7 +60,11 @@ impl Publisher {
             let delta = content.into_delta(compiler.snapshot());
             compiler.apply(version, digests, delta)
         }));
-        let program = compiled.map_err(|_| CompileFailed)?;
+        let program = compiled.map_err(|_| {
+            // Half applied is worse than nothing: the next snapshot is compiled from scratch.
+            self.lock_compiler().reset();
+            CompileFailed
+        })?;
         self.serve(program, source).await;
         let metrics = &self.shared.metrics;
         metrics.config_applies.increment();

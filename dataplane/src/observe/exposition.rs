@@ -2,7 +2,7 @@
 
 use prometheus::proto;
 
-use super::rule::{BUCKETS, CLASSES, Numbers};
+use super::rule::{CLASSES, Numbers};
 use super::{Counter, Gauge};
 
 pub(super) type Labels<'a> = [(&'a str, &'a str)];
@@ -102,18 +102,24 @@ impl Exposition {
     }
 }
 
+/// Counted in finer buckets than shown: these are the bits of microseconds below which a shown bucket ends, 256 µs to
+/// 67 s.
+const SHOWN: [usize; 13] = [8, 10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 24, 26];
+
 fn histogram(numbers: &Numbers) -> proto::Histogram {
     let mut cumulative = 0;
-    let mut buckets = Vec::with_capacity(BUCKETS.len());
-    for (bound, counter) in BUCKETS.iter().zip(&numbers.buckets) {
-        cumulative += counter.value();
+    let mut counted = 0;
+    let mut buckets = Vec::with_capacity(SHOWN.len());
+    for bits in SHOWN {
+        cumulative += numbers.buckets[counted..=bits].iter().map(Counter::value).sum::<u64>();
+        counted = bits + 1;
         let mut bucket = proto::Bucket::default();
-        bucket.set_upper_bound(float(*bound) / 1e6);
+        bucket.set_upper_bound(float(1 << bits) / 1e6);
         bucket.set_cumulative_count(cumulative);
         buckets.push(bucket);
     }
     // The encoder adds the bucket without a bound from the count.
-    let count = cumulative + numbers.buckets[BUCKETS.len()].value();
+    let count = cumulative + numbers.buckets[counted..].iter().map(Counter::value).sum::<u64>();
     let mut histogram = proto::Histogram::default();
     histogram.set_bucket(buckets);
     histogram.set_sample_count(count);

@@ -1,11 +1,12 @@
 //! All counters of one data plane. Labels come from object names only; a rule's series end with the rule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use portcullis_ir::RouteKey;
+use portcullis_wire::Figures;
 
 use super::exposition::Exposition;
 use super::{Counter, Flags, Gauge, RuleMetrics};
@@ -116,6 +117,20 @@ impl Metrics {
     /// Ends a rule's series.
     pub(crate) fn remove_rule(&self, key: &RouteKey) {
         self.rules.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// Figures of the named rules, and of all others together.
+    pub(crate) fn figures(&self, named: &[RouteKey]) -> (Vec<Figures>, Figures) {
+        let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let apart: Vec<_> =
+            named.iter().map(|key| rules.get(key).map(|rule| rule.figures()).unwrap_or_default()).collect();
+        let named: BTreeSet<&RouteKey> = named.iter().collect();
+        let others = rules.iter().filter(|(key, rule)| rule.numbers().is_some() && !named.contains(key));
+        let mut rest = self.unmatched.figures();
+        for (_, rule) in others {
+            add(&mut rest, &rule.figures());
+        }
+        (apart, rest)
     }
 
     /// The Prometheus text of everything. `config_age` is the time since the last apply.
@@ -288,6 +303,20 @@ impl ConnectOutcome {
     }
 }
 
+fn add(sum: &mut Figures, figures: &Figures) {
+    sum.requests += figures.requests;
+    sum.backend_errors += figures.backend_errors;
+    for (sum, count) in sum.latency.iter_mut().zip(&figures.latency) {
+        *sum += count;
+    }
+    for &(class, count) in &figures.gateway_errors {
+        match sum.gateway_errors.iter_mut().find(|(of, _)| *of == class) {
+            Some((_, sum)) => *sum += count,
+            None => sum.gateway_errors.push((class, count)),
+        }
+    }
+}
+
 fn by<'a, T: Copy>(
     counters: &'a [Counter],
     all: &[T],
@@ -309,7 +338,7 @@ mod tests {
         let rule = metrics.rule(&key);
         assert!(!metrics.render(None).contains("cart"));
 
-        rule.request(204, Duration::from_millis(3));
+        rule.request(204, Flags::NONE, Duration::from_millis(3));
         let text = metrics.render(None);
         let labels = r#"class="2xx",route="cart",route_namespace="shop",rule="1""#;
         for line in text.lines().filter(|line| line.contains("cart")) {
@@ -325,16 +354,16 @@ mod tests {
     #[test]
     fn a_duration_counts_in_every_bucket_above_it() {
         let metrics = Metrics::default();
-        metrics.unmatched.request(404, Duration::from_micros(700));
-        metrics.unmatched.request(404, Duration::from_secs(100));
+        metrics.unmatched.request(404, Flags::NONE, Duration::from_micros(700));
+        metrics.unmatched.request(404, Flags::NONE, Duration::from_secs(100));
         let text = metrics.render(Some(Duration::from_secs(2)));
         let count = |bound: &str| {
             let line = text.lines().find(|line| line.contains("duration_seconds_bucket") && line.contains(bound));
             line.and_then(|line| line.rsplit(' ').next()).unwrap().to_owned()
         };
-        assert_eq!(count(r#"le="0.0005""#), "0");
-        assert_eq!(count(r#"le="0.001""#), "1");
-        assert_eq!(count(r#"le="60""#), "1");
+        assert_eq!(count(r#"le="0.000256""#), "0");
+        assert_eq!(count(r#"le="0.001024""#), "1");
+        assert_eq!(count(r#"le="67.108864""#), "1");
         assert_eq!(count(r#"le="+Inf""#), "2");
     }
 

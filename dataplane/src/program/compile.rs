@@ -81,6 +81,11 @@ impl Compiler {
         }
     }
 
+    /// Forgets the configuration. Programs that are held stay as they are.
+    pub(crate) fn reset(&mut self) {
+        *self = Self::new(self.workers, Arc::clone(&self.metrics), Arc::clone(&self.upkeep));
+    }
+
     /// Of the newest program; none before the first.
     pub(crate) fn version(&self) -> Option<Version> {
         self.version

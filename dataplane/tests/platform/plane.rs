@@ -6,7 +6,8 @@ use std::time::Duration;
 use portcullis_dataplane::{AccessLog, ConfigLink, DataPlane, ExitReport, Handle, Settings};
 use portcullis_ir::{Delta, Resource, ResourceKey, Snapshot};
 use portcullis_wire::{
-    ClientMessage, Digests, Hello, Limits, Rejection, ServerMessage, State, Version, delta_messages, snapshot_messages,
+    ClientMessage, Digests, Health, Hello, Limits, Observe, Rejection, ServerMessage, State, Version, delta_messages,
+    snapshot_messages,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -94,6 +95,19 @@ impl Plane {
                 assert_eq!(nack.message, "");
                 Verdict { rejected: nack.rejected, warnings: nack.warnings }
             }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) async fn observe(&self, resources: Vec<ResourceKey>, interval_milliseconds: u32) {
+        let observe = ServerMessage::Observe(Observe { resources, interval_milliseconds });
+        self.server.send(observe.encode_to_vec()).await.unwrap();
+    }
+
+    /// Waits for the next figures.
+    pub(super) async fn health(&mut self) -> Health {
+        match receive(&mut self.answers).await {
+            ClientMessage::Health(health) => health,
             other => panic!("{other:?}"),
         }
     }

@@ -171,7 +171,7 @@ fn pick_state_and_counters_survive_an_edit_that_keeps_the_weights() {
 fn series_end_with_their_rule() {
     let mut story = Story::begin();
     let program = story.put([listener(ir::ListenerProtocol::Http), route("r", "/a", &[])]);
-    state(&program, "/a").unwrap().metrics.request(200, Duration::ZERO);
+    state(&program, "/a").unwrap().metrics.request(200, crate::observe::Flags::NONE, Duration::ZERO);
     assert!(story.metrics.render(None).contains(r#"route="r""#));
     story.remove(ResourceKey::Route(ir::RouteKey::http("ns", "r", 0)));
     assert!(!story.metrics.render(None).contains(r#"route="r""#));

@@ -1,0 +1,137 @@
+//! Everything between a folder and a program, in one value without clocks, sockets or threads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use portcullis_ir::{GatewayKey, ResourceKey, Snapshot};
+use portcullis_translate::{Acks, GatewayAck, Memo, Settings, Statuses, Timestamp, programmed, translate};
+use portcullis_wire::Rejection;
+
+use super::diagnose::diagnose;
+use super::report::Report;
+use crate::load::{Changes, Loaded, Loader, Look, Problem};
+
+/// Keeps what one pass leaves for the next.
+#[derive(Debug)]
+pub struct Pipeline {
+    loader: Loader,
+    settings: Settings,
+    memo: Memo,
+    /// Of the newest pass, without the data plane's word.
+    translated: Statuses,
+    /// With it, as far as it has been given.
+    completed: Statuses,
+    /// The listeners that the data plane is to serve.
+    listeners: BTreeMap<GatewayKey, Vec<Arc<str>>>,
+    problems: Vec<Problem>,
+}
+
+/// What a pass came to.
+#[derive(Debug)]
+pub struct Pass {
+    /// All of our Gateways in one.
+    pub snapshot: Snapshot,
+    /// From the files and from what they mean, in reading order.
+    pub problems: Vec<Problem>,
+    pub changes: Changes,
+    pub objects: usize,
+    pub files: usize,
+}
+
+impl Pipeline {
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self {
+            loader: Loader::new(root),
+            settings: Settings { bind_addresses: true, ..Settings::default() },
+            memo: Memo::default(),
+            translated: Statuses::default(),
+            completed: Statuses::default(),
+            listeners: BTreeMap::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// Reads what has changed; see [`Loader::load`].
+    ///
+    /// # Errors
+    /// When the folder is gone.
+    pub fn load(&mut self, is_open: &dyn Fn(&Path) -> bool) -> io::Result<Look> {
+        self.loader.load(is_open)
+    }
+
+    /// Translates what was read.
+    pub fn translate(&mut self, mut loaded: Loaded, now: Timestamp) -> Pass {
+        loaded.inputs.now = now;
+        let output = translate(&loaded.inputs, &self.settings, &mut self.memo);
+        let mut statuses = output.statuses;
+        statuses.settle(&self.completed);
+        let mut problems = loaded.problems;
+        problems.extend(diagnose(&loaded.inputs, &statuses, &loaded.sources));
+        problems.sort();
+        self.listeners = BTreeMap::new();
+        let mut snapshot = Snapshot::default();
+        for (gateway, of_gateway) in output.snapshots {
+            let names = of_gateway.config.listeners.keys().map(|key| Arc::clone(&key.name)).collect();
+            self.listeners.insert(gateway, names);
+            if snapshot.config.listeners.is_empty() && snapshot.config.routes.is_empty() {
+                snapshot = of_gateway;
+            } else {
+                snapshot.merge(of_gateway);
+            }
+        }
+        add_addresses(&mut statuses, &snapshot);
+        self.translated = statuses.clone();
+        self.completed = statuses;
+        self.problems.clone_from(&problems);
+        Pass {
+            snapshot,
+            problems,
+            changes: loaded.changes,
+            objects: loaded.sources.len(),
+            files: loaded.files,
+        }
+    }
+
+    /// Completes the statuses by what the data plane said of the newest snapshot. It may change its mind: a port may
+    /// become free later.
+    pub fn acknowledge(&mut self, rejected: &[Rejection], now: Timestamp) {
+        let mut acks = Acks { now, gateways: BTreeMap::new() };
+        for (gateway, names) in &self.listeners {
+            let mut ack = GatewayAck::default();
+            for name in names {
+                let refused = rejected.iter().find(|rejection| match &rejection.key {
+                    Some(ResourceKey::Listener(key)) => key.gateway == *gateway && key.name == *name,
+                    _ => false,
+                });
+                let outcome = refused.map_or(Ok(()), |rejection| Err(rejection.message.clone()));
+                ack.listeners.insert(Arc::clone(name), outcome);
+            }
+            acks.gateways.insert(gateway.clone(), ack);
+        }
+        let mut statuses = self.translated.clone();
+        statuses.settle(&self.completed);
+        programmed(&mut statuses, &acks);
+        self.completed = statuses;
+    }
+
+    pub fn report(&self) -> Report {
+        Report { statuses: self.completed.clone(), problems: self.problems.clone() }
+    }
+}
+
+/// Where a Gateway can be reached: the addresses that its listeners are bound to.
+fn add_addresses(statuses: &mut Statuses, snapshot: &Snapshot) {
+    for (gateway, status) in &mut statuses.gateways {
+        let listeners = snapshot.config.listeners.values().filter(|listener| listener.key.gateway == *gateway);
+        let addresses: BTreeSet<_> = listeners.flat_map(|listener| listener.addresses.iter().copied()).collect();
+        if !addresses.is_empty() {
+            let status_of = |address: std::net::IpAddr| gateway_api::gateways::GatewayStatusAddresses {
+                r#type: Some("IPAddress".to_owned()),
+                value: address.to_string(),
+            };
+            status.addresses = Some(addresses.into_iter().map(status_of).collect());
+        }
+    }
+}

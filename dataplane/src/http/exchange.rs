@@ -1,0 +1,357 @@
+//! One exchange with a backend: both directions at once, before the response head and after it.
+//!
+//! Neither side's writes ever wait, so one task can do everything: it waits for whatever comes next from either side,
+//! and stops taking from one while more than [`BOUND`] waits to be sent to the other.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use pingora_http::ResponseHeader;
+use portcullis_ir::Filter;
+
+use super::downstream::{ClientError, Downstream, Incoming, ResponseHead};
+use super::local::Failure;
+use super::log::Log;
+use super::mirror::Feeds;
+use super::respond::{self, clean_trailers};
+use super::timer::Timer;
+use crate::observe::flags;
+use crate::upstream::{Upgraded, Upstream, UpstreamError, UpstreamErrorKind, WRITE_BEHIND_HIGH};
+
+/// Response bytes that wait for the client at most, before no more are taken from the backend.
+const BOUND: usize = 64 * 1024;
+/// Informational responses that a backend may send before its answer.
+const MAX_INFORMATIONAL: u32 = 32;
+/// The idle time is watched in this many steps: it is exact to one of them, and costs no clock read per read.
+const IDLE_STEPS: u32 = 4;
+
+pub(super) struct Exchange<'a> {
+    pub(super) down: &'a mut Downstream,
+    pub(super) up: Upstream,
+    pub(super) timer: &'a mut Timer,
+    pub(super) log: &'a mut Log,
+    pub(super) feeds: &'a mut Feeds,
+    pub(super) method: &'a Method,
+    /// The protocol that the client may change to.
+    pub(super) upgrade: Option<&'a HeaderValue>,
+    /// Filters that may touch the response, in order.
+    pub(super) filters: [&'a [Filter]; 2],
+    pub(super) limits: Limits,
+}
+
+/// What a request may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Until the response is complete.
+    pub(super) total: Option<Instant>,
+    /// Until its head has come.
+    pub(super) head: Option<Instant>,
+    /// Without a byte in either direction.
+    pub(super) idle: Duration,
+    pub(super) body_bytes: Option<u64>,
+}
+
+/// How it went.
+pub(super) enum Ended {
+    Complete,
+    /// The client has part of a response, or left.
+    Broken,
+    /// The client has nothing yet. The error says what the backend did, if it was its doing.
+    Failed(Failure, Option<UpstreamError>),
+    Tunnel(Upgraded),
+}
+
+/// What is awaited from the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    Head,
+    Body,
+    Trailers,
+    Nothing,
+}
+
+enum Event {
+    Head(Result<Box<ResponseHeader>, UpstreamError>),
+    Body(Result<Option<Bytes>, UpstreamError>),
+    Trailers(Result<Option<HeaderMap>, UpstreamError>),
+    Request(Result<Incoming, ClientError>),
+    ClientGone,
+    Late { idle: bool },
+}
+
+struct State {
+    reading: Reading,
+    /// The request's body has not ended.
+    sending: bool,
+    informational: u32,
+    idle: Idle,
+}
+
+/// Watches for silence, in steps.
+struct Idle {
+    step: Duration,
+    check_at: Instant,
+    quiet: u32,
+    active: bool,
+    pending: usize,
+}
+
+/// Runs until the response is complete. The request's head has been written, and its end too if it has no body.
+pub(super) async fn run(mut exchange: Exchange<'_>, now: Instant) -> Ended {
+    let idle = Idle::new(exchange.limits.idle, now);
+    let sending = !exchange.down.request_done();
+    let mut state = State { reading: Reading::Head, sending, informational: 0, idle };
+    while state.reading != Reading::Nothing {
+        let event = poll_fn(|cx| exchange.poll_event(cx, &mut state)).await;
+        state.idle.active = true;
+        let ended = match event {
+            Event::Head(Ok(head)) if head.status == StatusCode::SWITCHING_PROTOCOLS => return exchange.tunnel(*head),
+            Event::Head(Ok(head)) if head.status.is_informational() => exchange.informational(&head, &mut state),
+            Event::Head(Ok(head)) => exchange.head(*head, &mut state),
+            Event::Head(Err(error)) => Some(Ended::Failed(failure(&error), Some(error))),
+            Event::Body(Ok(Some(chunk))) => exchange.body(chunk, &mut state).await,
+            Event::Body(Ok(None)) => exchange.body_end(&mut state),
+            Event::Trailers(Ok(trailers)) => {
+                exchange.down.finish(clean_trailers(trailers));
+                state.reading = Reading::Nothing;
+                None
+            }
+            Event::Body(Err(error)) | Event::Trailers(Err(error)) => {
+                exchange.log.flags |= failure(&error).flags;
+                Some(Ended::Broken)
+            }
+            Event::Request(Ok(incoming)) => exchange.request(incoming, &mut state).await,
+            Event::Request(Err(ClientError::Malformed)) => {
+                exchange.down.note_malformed();
+                Some(exchange.fail(Failure::BAD_REQUEST, &state))
+            }
+            Event::Request(Err(ClientError::Gone)) | Event::ClientGone => Some(exchange.gone()),
+            Event::Late { idle } => Some(exchange.late(idle, &state)),
+        };
+        if let Some(ended) = ended {
+            // Dropping the upstream cancels what it is doing, at once.
+            return ended;
+        }
+    }
+    exchange.up.release(!state.sending);
+    Ended::Complete
+}
+
+impl Exchange<'_> {
+    fn poll_event(&mut self, cx: &mut Context<'_>, state: &mut State) -> Poll<Event> {
+        loop {
+            let full = self.down.pending() > BOUND;
+            if full {
+                // Nothing is read, and reading is what moves the request on: so it is moved here.
+                if self.up.pending_bytes() > 0 {
+                    let _ = pin!(self.up.flush()).poll(cx);
+                }
+            } else if let Poll::Ready(event) = self.poll_upstream(cx, state.reading) {
+                return Poll::Ready(event);
+            }
+            if let Poll::Ready(Err(_)) = self.down.poll_flush(cx) {
+                return Poll::Ready(Event::ClientGone);
+            }
+            if !full || self.down.pending() > BOUND {
+                break;
+            }
+        }
+        if let Poll::Ready(event) = self.poll_client(cx, state) {
+            return Poll::Ready(event);
+        }
+        self.poll_timers(cx, state)
+    }
+
+    fn poll_upstream(&mut self, cx: &mut Context<'_>, reading: Reading) -> Poll<Event> {
+        match reading {
+            Reading::Head => pin!(self.up.read_head()).poll(cx).map(Event::Head),
+            Reading::Body => pin!(self.up.read_body()).poll(cx).map(Event::Body),
+            Reading::Trailers => pin!(self.up.read_trailers()).poll(cx).map(Event::Trailers),
+            Reading::Nothing => Poll::Pending,
+        }
+    }
+
+    fn poll_client(&mut self, cx: &mut Context<'_>, state: &State) -> Poll<Event> {
+        if !state.sending {
+            return self.down.poll_gone(cx).map(|()| Event::ClientGone);
+        }
+        if self.up.pending_bytes() > WRITE_BEHIND_HIGH && pin!(self.up.drained()).poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.down.poll_body(cx).map(Event::Request)
+    }
+
+    fn poll_timers(&mut self, cx: &mut Context<'_>, state: &mut State) -> Poll<Event> {
+        let head = self.limits.head.filter(|_| state.reading == Reading::Head);
+        let late = earlier(self.limits.total, head);
+        let pending = self.down.pending().saturating_add(self.up.pending_bytes());
+        state.idle.note(pending);
+        loop {
+            let next = earlier(late, Some(state.idle.check_at));
+            if self.timer.poll(cx, next).is_pending() {
+                return Poll::Pending;
+            }
+            let now = Instant::now();
+            if late.is_some_and(|late| late <= now) {
+                return Poll::Ready(Event::Late { idle: false });
+            }
+            if state.idle.is_over(now) {
+                return Poll::Ready(Event::Late { idle: true });
+            }
+        }
+    }
+
+    fn informational(&mut self, head: &ResponseHeader, state: &mut State) -> Option<Ended> {
+        state.informational += 1;
+        if state.informational > MAX_INFORMATIONAL {
+            return Some(Ended::Failed(Failure::UPSTREAM_PROTOCOL, None));
+        }
+        self.down.send_informational(head.status, &head.headers).err().map(|_| self.gone())
+    }
+
+    fn head(&mut self, head: ResponseHeader, state: &mut State) -> Option<Ended> {
+        self.log.answered_at = Some(Instant::now());
+        let done = self.up.is_body_done();
+        let filters = self.filters.into_iter().flatten();
+        let Ok(response) = respond::prepare(head, self.method, done, filters) else {
+            return Some(Ended::Failed(Failure::UPSTREAM_PROTOCOL, None));
+        };
+        let respond::Response { status, reason, headers, framing } = &response;
+        self.log.status = status.as_u16();
+        let (status, framing) = (*status, *framing);
+        if self.down.send_head(&ResponseHead { status, reason: reason.as_deref(), headers, framing }).is_err() {
+            return Some(self.gone());
+        }
+        if done { self.body_end(state) } else { self.expect(Reading::Body, state) }
+    }
+
+    async fn body(&mut self, chunk: Bytes, state: &mut State) -> Option<Ended> {
+        self.log.bytes_out += chunk.len() as u64;
+        let mut chunk = Some(chunk);
+        let sent = poll_fn(|cx| Poll::Ready(self.down.send_body(cx, chunk.take().unwrap_or_default()))).await;
+        if sent.is_err() {
+            return Some(self.gone());
+        }
+        if self.up.is_body_done() { self.body_end(state) } else { None }
+    }
+
+    fn body_end(&mut self, state: &mut State) -> Option<Ended> {
+        if self.up.is_http2() {
+            return self.expect(Reading::Trailers, state);
+        }
+        self.down.finish(None);
+        self.expect(Reading::Nothing, state)
+    }
+
+    fn expect(&self, reading: Reading, state: &mut State) -> Option<Ended> {
+        state.reading = reading;
+        None
+    }
+
+    async fn request(&mut self, incoming: Incoming, state: &mut State) -> Option<Ended> {
+        let written = match incoming {
+            Incoming::Chunk(chunk) => {
+                self.log.bytes_in += chunk.len() as u64;
+                if self.limits.body_bytes.is_some_and(|limit| self.log.bytes_in > limit) {
+                    return Some(self.fail(Failure::BODY_TOO_LARGE, state));
+                }
+                self.feeds.push(&chunk);
+                self.up.write_body(chunk).await
+            }
+            Incoming::End(trailers) => {
+                state.sending = false;
+                let trailers = clean_trailers(trailers);
+                self.feeds.finish();
+                self.up.finish(trailers).await
+            }
+        };
+        // A backend that stopped reading may have answered: its answer, or the lack of one, shows when it is read.
+        match written {
+            Err(error) if error.kind() == UpstreamErrorKind::InvalidRequest => {
+                Some(self.fail(Failure::BAD_REQUEST, state))
+            }
+            _ => None,
+        }
+    }
+
+    fn tunnel(self, head: ResponseHeader) -> Ended {
+        let (Downstream::H1(h1), Some(protocol)) = (self.down, self.upgrade) else {
+            return Ended::Failed(Failure::UPSTREAM_PROTOCOL, None);
+        };
+        let Some(upgraded) = self.up.upgrade() else {
+            return Ended::Failed(Failure::UPSTREAM_PROTOCOL, None);
+        };
+        self.log.answered_at = Some(Instant::now());
+        self.log.status = head.status.as_u16();
+        // The backend may have chosen one of several.
+        let chosen = head.headers.get(http::header::UPGRADE).unwrap_or(protocol);
+        h1.send_upgrade(&head.headers, chosen);
+        Ended::Tunnel(upgraded)
+    }
+
+    fn late(&mut self, idle: bool, state: &State) -> Ended {
+        // Silence is the fault of whom we wait for.
+        let client = idle && (self.down.pending() > 0 || (state.sending && self.up.pending_bytes() == 0));
+        self.fail(if client { Failure::BODY_TIMEOUT } else { Failure::UPSTREAM_TIMEOUT }, state)
+    }
+
+    /// An answer of ours if there is none yet, else the end.
+    fn fail(&mut self, failure: Failure, state: &State) -> Ended {
+        if state.reading == Reading::Head {
+            return Ended::Failed(failure, None);
+        }
+        self.log.flags |= failure.flags;
+        Ended::Broken
+    }
+
+    fn gone(&mut self) -> Ended {
+        self.log.flags |= flags::DOWNSTREAM_GONE;
+        Ended::Broken
+    }
+}
+
+impl Idle {
+    fn new(limit: Duration, now: Instant) -> Self {
+        let step = limit / IDLE_STEPS;
+        Self { step, check_at: now + step, quiet: 0, active: false, pending: 0 }
+    }
+
+    /// Bytes that left count as activity, too.
+    fn note(&mut self, pending: usize) {
+        self.active |= pending < self.pending;
+        self.pending = pending;
+    }
+
+    fn is_over(&mut self, now: Instant) -> bool {
+        if now < self.check_at {
+            return false;
+        }
+        self.quiet = if self.active { 0 } else { self.quiet + 1 };
+        self.active = false;
+        self.check_at = now + self.step;
+        self.quiet >= IDLE_STEPS
+    }
+}
+
+/// What we answer when the backend failed before its head.
+fn failure(error: &UpstreamError) -> Failure {
+    match error.kind() {
+        UpstreamErrorKind::UnsentReset | UpstreamErrorKind::Reset | UpstreamErrorKind::Truncated => {
+            Failure::UPSTREAM_RESET
+        }
+        UpstreamErrorKind::Malformed | UpstreamErrorKind::TooLarge => Failure::UPSTREAM_PROTOCOL,
+        UpstreamErrorKind::Timeout => Failure::UPSTREAM_TIMEOUT,
+        UpstreamErrorKind::InvalidRequest => Failure::BAD_REQUEST,
+    }
+}
+
+pub(super) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, other) => one.or(other),
+    }
+}

@@ -1,0 +1,42 @@
+//! The proxy loop: one connection from its first byte to its last.
+//!
+//! ```text
+//! conn ─► h1 (keep-alive loop) ─┐                       ┌─► local (answers of our own)
+//!      └► h2 (a task per stream)┴► request ─► head ─► client ─► route ─┼─► forward ─► retry?
+//!                                                       │         └► exchange ─► respond
+//!                                                       │                └► upgrade (after a 101)
+//!                                                       └─► mirror (a copy, on the side)
+//! log: once per request, whatever became of it
+//! ```
+//! `downstream/` hides which HTTP the client speaks; `crate::upstream::Upstream` hides the backend's.
+
+mod client;
+mod conn;
+mod downstream;
+mod exchange;
+mod forward;
+mod h1;
+mod h2;
+mod head;
+mod headers;
+mod io;
+mod local;
+mod log;
+mod mirror;
+mod request;
+mod respond;
+mod retry;
+mod route;
+mod timer;
+mod upgrade;
+
+use std::sync::Arc;
+
+use crate::conn::ConnInfo;
+use crate::listen::{DrainSignal, Stream};
+use crate::worker::Worker;
+
+/// Serves one accepted (and TLS-finished) connection until it ends.
+pub(crate) async fn serve(stream: Stream, info: Arc<ConnInfo>, worker: Arc<Worker>, drain: DrainSignal) {
+    conn::serve(stream, info, worker, drain).await;
+}

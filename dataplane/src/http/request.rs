@@ -1,0 +1,224 @@
+//! One request, from its head to its log line.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderValue, Version};
+use portcullis_ir::{Action, PathView};
+use portcullis_router::Found;
+
+use super::client::Client;
+use super::conn::Conn;
+use super::downstream::{Downstream, RawTarget};
+use super::forward::{self, Forward};
+use super::head::{self, Facts};
+use super::headers::{Seen, X_REQUEST_ID};
+use super::local::{self, Failure, Wishes};
+use super::log::{Log, Named};
+use super::route::{self, Question};
+use super::timer::Timer;
+use super::upgrade::Tunnel;
+use crate::observe::flags;
+use crate::program::RuleState;
+
+/// A request as it was read.
+pub(super) struct Given {
+    pub(super) head: Parts,
+    pub(super) target: RawTarget,
+    /// Its head is larger than allowed.
+    pub(super) too_large: bool,
+    pub(super) started: Instant,
+}
+
+/// What is to become of the connection.
+pub(super) enum After {
+    /// The request is over; the time is when.
+    Ended { at: Instant },
+    /// The client has less than the whole response, or left.
+    Broken,
+    /// The backend has changed the protocol: bytes are copied from here on, and the request is over with them.
+    Tunnel(Box<Tunnel>),
+}
+
+/// How answering went, if it went well.
+pub(super) enum Answered {
+    Complete,
+    /// The client left, or the response could not be completed; the log says why.
+    Broken,
+    Tunnel(crate::upstream::Upgraded),
+}
+
+pub(super) async fn serve(conn: &Conn, down: &mut Downstream, given: Given, timer: &mut Timer) -> After {
+    let mut log = Log::new(given.started, protocol(given.head.version));
+    let answered = answer(conn, down, given, &mut log, timer).await;
+    match answered {
+        Answered::Tunnel(upgraded) => return After::Tunnel(Box::new(Tunnel { upgraded, log })),
+        Answered::Broken => down.abort(),
+        Answered::Complete => {}
+    }
+    let flushed = flush(down, conn.limits().stream_idle_timeout, timer).await;
+    if !flushed {
+        log.flags |= flags::DOWNSTREAM_GONE;
+    }
+    let at = log.finish(conn);
+    if !flushed || down.is_broken() { After::Broken } else { After::Ended { at } }
+}
+
+async fn answer(conn: &Conn, down: &mut Downstream, given: Given, log: &mut Log, timer: &mut Timer) -> Answered {
+    let Given { mut head, target, too_large, started: _ } = given;
+    let limits = conn.limits();
+    let checked = match head::check(&mut head, &target, down.request_done(), limits) {
+        Ok(_) if too_large => Err(Failure::HEAD_TOO_LARGE),
+        checked => checked,
+    };
+    let facts = match checked {
+        Ok(facts) => facts,
+        Err(failure) => {
+            let (host, id) = (head.headers.get(http::header::HOST).cloned(), Some(conn.peer.new_id()));
+            let wishes = Wishes::of(head.headers.get(ACCEPT), head.headers.get(CONTENT_TYPE), id.as_ref());
+            log.request = Some(named(&head, host, conn.info.client, id));
+            return refuse(down, &failure, &wishes, log).await;
+        }
+    };
+    let client = conn.peer.identify(&mut head.headers, facts.seen, &conn.worker.shared.settings.trusted_proxies);
+    log.request = Some(named(&head, facts.host.clone(), client.address, Some(client.request_id.clone())));
+    let program = conn.worker.shared.program.load_full();
+    let mut scratch = String::new();
+    let decided = decide(conn, &program, &head, &facts, &client, &mut scratch);
+    let failure = match decided {
+        Ok(Decided::Forward(forward)) => {
+            log.rule = Some(std::sync::Arc::clone(forward.found.rule));
+            return forward::run(conn, down, head, &facts, forward, log, timer).await;
+        }
+        Ok(Decided::Redirect { found, status, location }) => {
+            log.rule = Some(std::sync::Arc::clone(found.rule));
+            log.flags |= flags::REDIRECT;
+            return redirect(down, status, location, log).await;
+        }
+        Ok(Decided::Fail { found, failure }) => {
+            log.rule = Some(std::sync::Arc::clone(found.rule));
+            failure
+        }
+        Err(failure) => failure,
+    };
+    let wishes = wishes(&facts, &head);
+    refuse(down, &failure, &wishes, log).await
+}
+
+enum Decided<'p> {
+    Forward(Forward<'p>),
+    Redirect { found: Found<'p, RuleState>, status: http::StatusCode, location: HeaderValue },
+    Fail { found: Found<'p, RuleState>, failure: Failure },
+}
+
+/// Everything that depends on the program, before anything is sent anywhere.
+fn decide<'p>(
+    conn: &Conn,
+    program: &'p crate::program::Program,
+    head: &Parts,
+    facts: &Facts,
+    client: &Client,
+    scratch: &mut String,
+) -> Result<Decided<'p>, Failure> {
+    let host = head::normal_host(facts.host.as_ref(), scratch)?;
+    let path = PathView::parse(head.uri.path()).map_err(|_| Failure::BAD_PATH)?;
+    let question = Question {
+        info: &conn.info,
+        host,
+        method: &head.method,
+        headers: &head.headers,
+        path: &path,
+        query: head.uri.query(),
+    };
+    let found = route::find(program, &question)?;
+    let decided = match &found.rule.route.action {
+        Action::Forward(_) => {
+            forward::plan(conn, program, found, &path, &head.uri).map(Decided::Forward)
+        }
+        Action::Redirect(redirect) => route::redirect(redirect, &found, &question, client)
+            .map(|(status, location)| Decided::Redirect { found, status, location }),
+        Action::Fail(failure) => Err(route::invalid(*failure)),
+    };
+    // From here on a failure is the rule's, and counted there.
+    Ok(decided.unwrap_or_else(|failure| Decided::Fail { found, failure }))
+}
+
+/// An answer of ours to a request that goes no further.
+pub(super) async fn refuse(down: &mut Downstream, failure: &Failure, wishes: &Wishes, log: &mut Log) -> Answered {
+    log.flags |= failure.flags;
+    if failure.flags.contains(flags::BAD_REQUEST) {
+        down.note_malformed();
+    }
+    let sent = poll_fn(|cx| Poll::Ready(local::answer(down, cx, failure, wishes))).await;
+    note_sent(sent, log)
+}
+
+async fn redirect(
+    down: &mut Downstream,
+    status: http::StatusCode,
+    location: HeaderValue,
+    log: &mut Log,
+) -> Answered {
+    let mut location = Some(location);
+    let sent = poll_fn(|cx| {
+        let location = location.take().unwrap_or(HeaderValue::from_static("/"));
+        Poll::Ready(local::redirect(down, cx, status, location))
+    })
+    .await;
+    note_sent(sent, log)
+}
+
+fn note_sent(sent: Result<(http::StatusCode, u64), super::downstream::ClientError>, log: &mut Log) -> Answered {
+    match sent {
+        Ok((status, length)) => {
+            log.status = status.as_u16();
+            log.bytes_out = length;
+            Answered::Complete
+        }
+        Err(_) => {
+            log.flags |= flags::DOWNSTREAM_GONE;
+            Answered::Broken
+        }
+    }
+}
+
+/// Sends what is left; false if the client left or takes nothing for too long.
+async fn flush(down: &mut Downstream, patience: Duration, timer: &mut Timer) -> bool {
+    let mut until = None;
+    let mut left = usize::MAX;
+    poll_fn(|cx| {
+        if let Poll::Ready(flushed) = down.poll_flush(cx) {
+            return Poll::Ready(flushed.is_ok());
+        }
+        let pending = down.pending();
+        if pending < left || until.is_none() {
+            left = pending;
+            until = Some(Instant::now() + patience);
+        }
+        timer.poll(cx, until).map(|()| false)
+    })
+    .await
+}
+
+/// What a local answer depends on; looked up only when there is one.
+pub(super) fn wishes(facts: &Facts, head: &Parts) -> Wishes {
+    let headers = &head.headers;
+    let accept = if facts.seen.has(Seen::ACCEPT) { headers.get(ACCEPT) } else { None };
+    let content_type = if facts.seen.has(Seen::CONTENT_TYPE) { headers.get(CONTENT_TYPE) } else { None };
+    Wishes::of(accept, content_type, headers.get(X_REQUEST_ID))
+}
+
+fn named(head: &Parts, host: Option<HeaderValue>, client: std::net::SocketAddr, id: Option<HeaderValue>) -> Named {
+    Named { method: head.method.clone(), host, target: head.uri.path_and_query().cloned(), client, request_id: id }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_10 | Version::HTTP_09 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    }
+}
