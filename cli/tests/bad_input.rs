@@ -40,7 +40,7 @@ fn each_mistake_is_told_with_its_place_and_a_fix() {
     let cases: Vec<(String, &str)> = vec![
         // The text itself.
         ("kind: [\n".into(), "a.yaml:2:1: error: document 1: malformed YAML:"),
-        ("a: 1\n---\nb: \"x\n".into(), "a.yaml:1:1: error: document 1: `kind` is missing; say what it is, such as `kind: HTTPRoute`"),
+        ("a: 1\n---\nb: \"x\n".into(), "a.yaml:1:1: error: document 1: kind: `kind` is missing; say what it is, such as `kind: HTTPRoute`"),
         ("- a\n".into(), "a.yaml:1:1: error: document 1: an object is due here, not a list; start with `apiVersion:`, `kind:` and `metadata:`"),
         (
             "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: a\n  name: b\n".into(),

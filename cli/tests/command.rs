@@ -60,7 +60,7 @@ spec: {parentRef: [{name: public}]}
         "b.yaml:1:1: error: HTTPRoute default/lost: spec.parentRefs[0]: there is no Gateway default/publik; did you mean `public`?\n",
         "b.yaml:7:1: error: HTTPRoute default/nowhere: parent public: ",
         "BackendNotFound); create it, or correct the name, namespace or port\n",
-        "b.yaml:16:8: error: HTTPRoute default/typo: spec.parentRef: unknown field; did you mean `parentRefs`?\n",
+        "b.yaml:17:8: error: HTTPRoute default/typo: spec.parentRef: unknown field; did you mean `parentRefs`?\n",
         "4 objects in 2 files: 3 errors, 0 warnings\n",
     ] {
         assert!(told.contains(expected), "{expected}\n{told}");

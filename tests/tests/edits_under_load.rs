@@ -34,23 +34,21 @@ fn two_hundred_edits_lose_no_request_and_mix_no_answer() {
         .map(|_| {
             let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
             std::thread::spawn(move || {
-                // One connection for the whole run: an edit must not close it.
-                let mut connection = Connection::open(address).unwrap();
+                let mut probe = Probe::open(address);
                 while !stop.load(Ordering::Relaxed) {
-                    let answer = connection.get("example.com", "/").unwrap();
-                    meaning(&answer);
+                    probe.meaning();
                     answered.fetch_add(1, Ordering::Relaxed);
                 }
             })
         })
         .collect();
 
-    let mut probe = Connection::open(address).unwrap();
+    let mut probe = Probe::open(address);
     for edit in 0..EDITS {
         let next = if edit % 2 == 0 { "two" } else { "one" };
         yaml::write_atomically(&file, &yaml::route("app", "/", next, next)).unwrap();
         let began = Instant::now();
-        while meaning(&probe.get("example.com", "/").unwrap()) != next {
+        while probe.meaning() != next {
             assert!(began.elapsed() < PATIENCE, "edit {edit} never went live:\n{}", gateway.log_text());
         }
     }
@@ -60,6 +58,30 @@ fn two_hundred_edits_lose_no_request_and_mix_no_answer() {
     }
     assert!(answered.load(Ordering::Relaxed) > EDITS as u64, "the load was a load");
     assert!(gateway.terminate().unwrap().success());
+}
+
+/// A client that keeps its connection for as long as the gateway lets it: an edit must not close it, only the bound on
+/// requests of one connection may, and that is announced.
+struct Probe {
+    address: SocketAddr,
+    connection: Connection,
+    requests: u32,
+}
+
+impl Probe {
+    fn open(address: SocketAddr) -> Self {
+        Self { address, connection: Connection::open(address).unwrap(), requests: 0 }
+    }
+
+    fn meaning(&mut self) -> &'static str {
+        let answer = self.connection.get("example.com", "/").unwrap();
+        self.requests += 1;
+        if answer.header("connection") == Some("close") {
+            assert!(self.requests >= 10_000, "closed after {} requests", self.requests);
+            *self = Self::open(self.address);
+        }
+        meaning(&answer)
+    }
 }
 
 /// Which of the two rules answered; fails the test if backend, request mark and response mark disagree.

@@ -60,9 +60,13 @@ impl Disk {
     }
 
     /// Replaces the stored snapshot, atomically and durably; the one before is kept.
-    pub(crate) fn write(&self, stored: &Stored) {
+    /// `number` is the version's, for the metric that says what is saved.
+    pub(crate) fn write(&self, number: u64, stored: &Stored) {
         match self.try_write(stored) {
-            Ok(()) => self.metrics.disk_writes.increment(),
+            Ok(()) => {
+                self.metrics.disk_writes.increment();
+                self.metrics.config_saved_version.set(number.cast_signed());
+            }
             Err(error) => {
                 self.metrics.disk_failures.increment();
                 let path = self.folder.display();
@@ -119,7 +123,7 @@ mod tests {
         let disk = Disk::open(&folder.path().join("state"), Arc::default()).unwrap();
         assert_eq!(read(&disk), []);
         for text in ["a", "b", "c"] {
-            disk.write(&stored(text));
+            disk.write(1, &stored(text));
         }
         assert_eq!(read(&disk), [stored("c"), stored("b")]);
     }
@@ -139,8 +143,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let metrics = Arc::new(Metrics::default());
         let disk = Disk::open(folder.path(), Arc::clone(&metrics)).unwrap();
-        disk.write(&stored("a"));
-        disk.write(&stored("b"));
+        disk.write(1, &stored("a"));
+        disk.write(1, &stored("b"));
         fs::write(folder.path().join(CURRENT), b"PCULLIS\0 and then nonsense").unwrap();
         assert_eq!(read(&disk), [stored("a")]);
         assert_eq!(metrics.disk_failures.value(), 1);

@@ -61,7 +61,7 @@ async fn write_changes(disk: Disk, compiler: Arc<Mutex<Compiler>>, mut changes: 
                 compiler.version().map(|version| (version, compiler.snapshot().clone()))
             };
             if let Some((version, snapshot)) = copy {
-                disk.write(&stored(version, &snapshot));
+                disk.write(version.number, &stored(version, &snapshot));
             }
         });
         if written.await.is_err() {

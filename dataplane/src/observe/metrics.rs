@@ -40,6 +40,8 @@ pub(crate) struct Metrics {
     pub(crate) config_apply_micros: Counter,
     pub(crate) config_epoch: Gauge,
     pub(crate) config_version: Gauge,
+    /// Equal to `config_version` once that is on disk.
+    pub(crate) config_saved_version: Gauge,
     /// 1 while what is served came from disk and no live configuration has arrived yet.
     pub(crate) config_stale: Gauge,
     pub(crate) disk_writes: Counter,
@@ -244,6 +246,7 @@ impl Metrics {
         for (name, help, gauge) in [
             ("config_epoch", "Epoch of the applied configuration.", &self.config_epoch),
             ("config_version", "Version number of the applied configuration.", &self.config_version),
+            ("config_saved_version", "Version number of the newest configuration on disk.", &self.config_saved_version),
             ("config_rejected_resources", "Resources that are rejected now.", &self.config_rejected_resources),
             ("config_stale", "1 while the configuration served came from disk.", &self.config_stale),
         ] {
