@@ -76,11 +76,11 @@ fn each_mistake_is_told_with_its_place_and_a_fix() {
         (route("  - match: []\n"), "a.yaml:7:5: error: HTTPRoute default/r: spec.rules[0].match: unknown field; did you mean `matches`?"),
         (
             route("  - matches: [{path: {type: Prefix, value: /a}}]\n"),
-            "a.yaml:7:31: error: HTTPRoute default/r: spec.rules[0].matches[0].path.type: `Prefix` is not allowed here; use one of Exact, PathPrefix, RegularExpression",
+            "a.yaml:7:29: error: HTTPRoute default/r: spec.rules[0].matches[0].path.type: `Prefix` is not allowed here; use one of Exact, PathPrefix, RegularExpression",
         ),
         (
             route("  - matches: [{path: {type: PathPrefix, value: a}}]\n"),
-            "a.yaml:7:23: error: HTTPRoute default/r: spec.rules[0].matches[0].path: value must be an absolute path and start with '/' when type one of ['Exact', 'PathPrefix']; change it so that this holds",
+            "a.yaml:7:22: error: HTTPRoute default/r: spec.rules[0].matches[0].path: value must be an absolute path and start with '/' when type one of ['Exact', 'PathPrefix']; change it so that this holds",
         ),
         (route("  - matches: [{path: {value: /a//b}}]\n"), "spec.rules[0].matches[0].path: must not contain '//'"),
         (route("  - matches: [{path: {value: /a%2fb}}]\n"), "spec.rules[0].matches[0].path: must not contain '%2f'"),
