@@ -7,9 +7,11 @@
 mod bodies;
 mod framing;
 mod h1_connection;
+mod h2_pairs;
 mod limits;
 mod local_answers;
 mod responses;
 mod retries;
 mod support;
 mod timeouts;
+mod upgrades;

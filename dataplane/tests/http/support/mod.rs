@@ -3,6 +3,7 @@
 pub mod backend;
 pub mod client;
 pub mod gateway;
+pub mod h2;
 
 pub use backend::{Backend, Seen};
 pub use client::{Client, Response};
