@@ -97,17 +97,8 @@ pub(crate) enum Output {
 
 impl RunArguments {
     pub(crate) fn options(self) -> Options {
-        let Self {
-            config,
-            admin,
-            workers,
-            state_dir,
-            access_log,
-            trusted_proxies,
-            drain_deadline,
-            once: _,
-            check: _,
-        } = self;
+        let Self { config, admin, workers, state_dir, access_log, trusted_proxies, drain_deadline, once: _, check: _ } =
+            self;
         Options {
             config,
             admin,

@@ -107,7 +107,9 @@ fn status(StatusArguments { config, admin, output }: &StatusArguments) -> anyhow
         None => {
             let page = admin::page(*admin, "/status");
             let page = page.with_context(|| {
-                format!("nothing is running with its admin pages on {admin}; start `portcullis run`, or use --config DIR")
+                format!(
+                    "nothing is running with its admin pages on {admin}; start `portcullis run`, or use --config DIR"
+                )
             })?;
             serde_json::from_str(&page).context("the answer is no status; is this another program's port?")?
         }
@@ -131,5 +133,6 @@ fn status(StatusArguments { config, admin, output }: &StatusArguments) -> anyhow
 }
 
 fn examine(config: &Path) -> anyhow::Result<portcullis_cli::standalone::Verdict> {
-    check(config, Timestamp::now()).with_context(|| format!("cannot read {}; name a folder with YAML files", config.display()))
+    check(config, Timestamp::now())
+        .with_context(|| format!("cannot read {}; name a folder with YAML files", config.display()))
 }

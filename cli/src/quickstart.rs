@@ -19,7 +19,7 @@ pub const PORT: u16 = 8080;
 pub enum QuickstartError {
     #[error("{0} is not there; run this from the root of the repository, or name the folder by --config")]
     NoExamples(PathBuf),
-    #[error("port {port} is taken ({source}); see who has it by `ss -ltnp 'sport = :{port}'`, stop that, and try again")]
+    #[error("cannot listen on port {port}; see who has it by `ss -ltnp 'sport = :{port}'`, stop that, and try again")]
     Port { port: u16, source: io::Error },
     #[error("the Gateway cannot listen: {0}; stop what uses the port, or change it in gateway.yaml")]
     Gateway(String),

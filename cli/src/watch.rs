@@ -65,7 +65,8 @@ impl Watcher {
                 flag.store(true, Ordering::Release);
             }
         });
-        let inner = inner.map_err(|error| tracing::warn!(%error, "files cannot be watched; they are looked at every 3 s")).ok();
+        let inner =
+            inner.map_err(|error| tracing::warn!(%error, "files cannot be watched; they are looked at every 3 s")).ok();
         Self {
             inner,
             events,

@@ -152,7 +152,10 @@ fn each_mistake_is_told_with_its_place_and_a_fix() {
     ];
     for (text, expected) in cases {
         let found = problems(&text);
-        assert!(found.iter().any(|problem| problem.contains(expected)), "{text}\nexpected {expected}\nfound {found:#?}");
+        assert!(
+            found.iter().any(|problem| problem.contains(expected)),
+            "{text}\nexpected {expected}\nfound {found:#?}"
+        );
     }
 }
 
@@ -166,7 +169,8 @@ fn no_message_shows_what_a_secret_holds() {
     ] {
         let found = problems(text);
         assert!(!found.is_empty());
-        let told = found.iter().filter(|problem| !problem.contains("Secret hunter2_/s")).any(|it| it.contains("hunter2"));
+        let told =
+            found.iter().filter(|problem| !problem.contains("Secret hunter2_/s")).any(|it| it.contains("hunter2"));
         assert!(!told, "{found:?}");
     }
 }
@@ -174,7 +178,12 @@ fn no_message_shows_what_a_secret_holds() {
 #[test]
 fn a_broken_document_costs_only_itself() {
     let good = format!("{ROUTE}  - backendRefs: [{{name: a, port: 80}}]\n");
-    let text = format!("{}---\n{}---\n{}", good.replace("name: r", "name: first"), "kind: [\n", good.replace("name: r", "name: last"));
+    let text = format!(
+        "{}---\n{}---\n{}",
+        good.replace("name: r", "name: first"),
+        "kind: [\n",
+        good.replace("name: r", "name: last")
+    );
     let (_folder, loaded) = load(&[("a.yaml", &text), ("b/c.yml", "x: {"), ("d.json", "{\"kind\": 1}")]);
     let names: Vec<String> = loaded.inputs.http_routes.keys().map(ToString::to_string).collect();
     assert_eq!(names, ["default/first", "default/last"]);
@@ -193,12 +202,16 @@ fn an_object_that_is_invalid_is_known_to_be_and_never_its_former_self() {
 
 #[test]
 fn of_two_objects_with_one_name_the_first_counts_and_both_places_are_named() {
-    let service = |port: u16| format!("apiVersion: v1\nkind: Service\nmetadata: {{name: s}}\nspec: {{ports: [{{port: {port}}}]}}\n");
+    let service = |port: u16| {
+        format!("apiVersion: v1\nkind: Service\nmetadata: {{name: s}}\nspec: {{ports: [{{port: {port}}}]}}\n")
+    };
     let (folder, loaded) = load(&[("b.yaml", &service(2)), ("a.yaml", &format!("# one\n{}", service(1)))]);
     let service = &loaded.inputs.services[&NamespacedName::new("default", "s")];
     assert_eq!(service.spec.as_ref().unwrap().ports.as_ref().unwrap()[0].port, 1);
     let path = folder.path().display();
-    let expected = format!("{path}/b.yaml:1:1: error: Service default/s: is defined twice, first in {path}/a.yaml:2; remove or rename one; the first one counts");
+    let expected = format!(
+        "{path}/b.yaml:1:1: error: Service default/s: is defined twice, first in {path}/a.yaml:2; remove or rename one; the first one counts"
+    );
     assert_eq!(loaded.problems.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
 }
 
@@ -220,7 +233,8 @@ fn a_file_that_is_no_text_or_a_broken_link_is_told() {
 
 #[test]
 fn what_a_cluster_has_of_its_own_accord_is_there() {
-    let (_folder, loaded) = load(&[("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: shop}\n")]);
+    let (_folder, loaded) =
+        load(&[("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: shop}\n")]);
     assert!(loaded.inputs.gateway_classes.contains_key("portcullis"));
     let labels = loaded.inputs.namespaces["shop"].metadata.labels.as_ref().unwrap();
     assert_eq!(labels["kubernetes.io/metadata.name"], "shop");

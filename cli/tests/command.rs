@@ -94,7 +94,10 @@ fn what_cannot_work_is_said_with_the_way_out() {
     for (arguments, expected) in [
         (vec!["run", "--config", "/nowhere", "--check"], "cannot read /nowhere; name a folder with YAML files"),
         (vec!["run", "--config", "/nowhere"], "/nowhere is not there; create it"),
-        (vec!["status", "--admin", "127.0.0.1:1"], "nothing is running with its admin pages on 127.0.0.1:1; start `portcullis run`"),
+        (
+            vec!["status", "--admin", "127.0.0.1:1"],
+            "nothing is running with its admin pages on 127.0.0.1:1; start `portcullis run`",
+        ),
         (vec!["quickstart", "--config", "/nowhere"], "/nowhere is not there; run this from the root of the repository"),
         (vec!["run", "--config", "x", "--access-log", "0"], "write `off`, `all`, or a number from 1"),
     ] {

@@ -106,7 +106,11 @@ impl Tree {
     }
 
     fn unreadable(&mut self, path: &Path, error: &io::Error) {
-        self.problems.push(Problem::about_file(path, format!("cannot be read: {error}"), "check its permissions and links"));
+        self.problems.push(Problem::about_file(
+            path,
+            format!("cannot be read: {error}"),
+            "check its permissions and links",
+        ));
     }
 }
 

@@ -179,17 +179,16 @@ fn read(path: &Path, now: i64) -> io::Result<Text> {
 
 /// Documents whose text is known keep what came of it.
 fn cut(Text { text, stamp, settled }: Text, old: Option<&Cached>) -> Cached {
-    let known: HashMap<&str, &Arc<Parsed>> = old
-        .into_iter()
-        .flat_map(|old| &old.documents)
-        .map(|document| (&*document.text, &document.parsed))
-        .collect();
+    let known: HashMap<&str, &Arc<Parsed>> =
+        old.into_iter().flat_map(|old| &old.documents).map(|document| (&*document.text, &document.parsed)).collect();
     let documents = documents(&text)
         .into_iter()
         .map(|document| Cut {
             text: document.text.into(),
             above: document.above,
-            parsed: known.get(document.text).map_or_else(|| Arc::new(parse(document.text)), |parsed| Arc::clone(parsed)),
+            parsed: known
+                .get(document.text)
+                .map_or_else(|| Arc::new(parse(document.text)), |parsed| Arc::clone(parsed)),
         })
         .collect();
     Cached { stamp, settled, documents, problem: None }

@@ -148,11 +148,8 @@ impl Parsed {
             }
         }
         let first = &violations[0];
-        let why = if first.field.is_empty() {
-            first.message.clone()
-        } else {
-            format!("{}: {}", first.field, first.message)
-        };
+        let why =
+            if first.field.is_empty() { first.message.clone() } else { format!("{}: {}", first.field, first.message) };
         self.invalid(Some(id.clone()), at, &why);
         for Violation { at, field, message, fix } in violations {
             self.refuse(Some(id.clone()), at, &field, &message, &fix);
@@ -197,12 +194,8 @@ enum Declared {
 }
 
 fn declared_kind(node: &Node) -> Declared {
-    let refused = |kind, field: &str, message: String, fix: String| Declared::Refused {
-        kind,
-        field: field.into(),
-        message,
-        fix,
-    };
+    let refused =
+        |kind, field: &str, message: String, fix: String| Declared::Refused { kind, field: field.into(), message, fix };
     let Some(kind) = node.get("kind").and_then(Node::as_str) else {
         return refused(None, "kind", "`kind` is missing".into(), "say what it is, such as `kind: HTTPRoute`".into());
     };

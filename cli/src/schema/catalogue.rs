@@ -15,7 +15,11 @@ use crate::yaml::compose;
 pub enum Lookup {
     Known(Kind),
     /// Ours to read, but not as this; `kind` is what was meant, if that is known.
-    Refused { kind: Option<Kind>, message: String, fix: String },
+    Refused {
+        kind: Option<Kind>,
+        message: String,
+        fix: String,
+    },
     /// Nobody who runs a gateway from files would miss it: a Deployment, say.
     Foreign,
 }
@@ -209,9 +213,12 @@ mod tests {
                 other => panic!("{version} {kind}: {other:?}"),
             }
         }
-        for (version, kind) in
-            [("apps/v1", "Deployment"), ("networking.istio.io/v1", "Gateway"), ("serving.knative.dev/v1", "Service"), ("v1", "Pod")]
-        {
+        for (version, kind) in [
+            ("apps/v1", "Deployment"),
+            ("networking.istio.io/v1", "Gateway"),
+            ("serving.knative.dev/v1", "Service"),
+            ("v1", "Pod"),
+        ] {
             assert_eq!(lookup(version, kind), Lookup::Foreign, "{version} {kind}");
         }
     }

@@ -39,9 +39,7 @@ impl Checker {
                 schema.kind.map_or_else(String::new, |kind| kind.to_string())
             };
             let fix = match (&node.value, schema.kind) {
-                (Value::Int(_) | Value::Float(_) | Value::Bool(_), Some(Type::String)) => {
-                    "put it in quotes".to_owned()
-                }
+                (Value::Int(_) | Value::Float(_) | Value::Bool(_), Some(Type::String)) => "put it in quotes".to_owned(),
                 (Value::String(text), Some(Type::Boolean)) if matches!(text.as_str(), "yes" | "on" | "y") => {
                     "write `true`".to_owned()
                 }
@@ -222,7 +220,11 @@ impl Checker {
         let identity = |item: &Node| match schema.list_type.as_deref() {
             Some("set") => Some(item.to_json().to_string()),
             Some("map") => Some(
-                schema.list_keys.iter().map(|key| format!("{:?}", item.get(key).map(Node::to_json))).collect::<String>(),
+                schema
+                    .list_keys
+                    .iter()
+                    .map(|key| format!("{:?}", item.get(key).map(Node::to_json)))
+                    .collect::<String>(),
             ),
             _ => None,
         };
@@ -341,8 +343,13 @@ impl Checker {
 impl Schema {
     /// A part that says nothing (`allOf: [{}]`), or only what the whole says too.
     fn is_trivial(&self) -> bool {
-        self.kind.is_none() && self.properties.is_empty() && self.required.is_empty() && self.allowed.is_empty()
-            && self.pattern.is_none() && self.max_length.is_none() && self.min_length.is_none()
+        self.kind.is_none()
+            && self.properties.is_empty()
+            && self.required.is_empty()
+            && self.allowed.is_empty()
+            && self.pattern.is_none()
+            && self.max_length.is_none()
+            && self.min_length.is_none()
     }
 }
 

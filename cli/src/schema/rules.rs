@@ -98,8 +98,27 @@ pub(super) fn to_cel(schema: &Schema, node: &Node) -> cel::Value {
 /// Kubernetes, "CEL escaping of property names".
 fn escape(name: &str) -> String {
     const RESERVED: [&str; 21] = [
-        "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import",
-        "let", "loop", "package", "namespace", "return", "var", "void", "while",
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
     ];
     if RESERVED.contains(&name) {
         return format!("__{name}__");
@@ -118,8 +137,7 @@ fn is_cidr(text: &str) -> bool {
 
 /// A duration as nanoseconds, which compare as durations do: `1h30m`, `1.5s`, `100ms`.
 fn nanoseconds(text: &str) -> Option<i64> {
-    const UNITS: [(&str, f64); 6] =
-        [("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
+    const UNITS: [(&str, f64); 6] = [("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
     if text == "0" {
         return Some(0);
     }
@@ -152,8 +170,14 @@ mod tests {
 
     #[test]
     fn the_kubernetes_functions_are_there() {
-        assert_eq!(holds("isIP(self.a) && !isIP('x') && isCIDR('10.0.0.0/8') && !isCIDR('10.0.0.0/33')", "a: '::1'"), Ok(true));
-        assert_eq!(holds("duration(self.a) > duration('1m') && duration('1h30m') == duration('90m')", "a: 61s"), Ok(true));
+        assert_eq!(
+            holds("isIP(self.a) && !isIP('x') && isCIDR('10.0.0.0/8') && !isCIDR('10.0.0.0/33')", "a: '::1'"),
+            Ok(true)
+        );
+        assert_eq!(
+            holds("duration(self.a) > duration('1m') && duration('1h30m') == duration('90m')", "a: 61s"),
+            Ok(true)
+        );
         assert_eq!(holds("self.a.split('/')[0].lowerAscii() == 'x'", "a: X/y"), Ok(true));
     }
 
@@ -165,7 +189,8 @@ mod tests {
         .unwrap();
         let node = compose("{namespace: a, b.c: d}").root.unwrap();
         let rule: Rule =
-            serde_json::from_value(serde_json::json!({ "rule": "self.__namespace__ == 'a' && 'b.c' in self" })).unwrap();
+            serde_json::from_value(serde_json::json!({ "rule": "self.__namespace__ == 'a' && 'b.c' in self" }))
+                .unwrap();
         assert_eq!(rule.holds(&to_cel(&schema, &node)), Ok(true));
     }
 

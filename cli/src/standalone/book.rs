@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use portcullis_ir::{ResourceKey, Snapshot};
 use portcullis_wire::{
-    Ack, ClientMessage, Digests, Limits, Nack, Rejection, ServerMessage, State, Version, delta_messages, diff, preflight,
-    snapshot_messages,
+    Ack, ClientMessage, Digests, Limits, Nack, Rejection, ServerMessage, State, Version, delta_messages, diff,
+    preflight, snapshot_messages,
 };
 
 #[derive(Debug)]
@@ -85,11 +85,8 @@ impl Book {
             self.state.version.number += 1;
         }
         self.whole = !std::mem::replace(&mut self.follows, true);
-        let messages = if self.whole {
-            self.snapshot()
-        } else {
-            delta_messages(from, self.state, &delta, &self.limits)
-        };
+        let messages =
+            if self.whole { self.snapshot() } else { delta_messages(from, self.state, &delta, &self.limits) };
         Edition { messages, refused: news }
     }
 

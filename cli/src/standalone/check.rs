@@ -33,7 +33,8 @@ impl Verdict {
 
     /// `12 objects in 3 files: 1 error, 0 warnings`
     pub fn summary(&self) -> String {
-        let count = |number: usize, what: &str| if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") };
+        let count =
+            |number: usize, what: &str| if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") };
         let errors = self.errors();
         let warnings = self.pass.problems.len() - errors;
         format!(

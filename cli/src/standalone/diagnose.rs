@@ -26,7 +26,8 @@ pub(super) fn diagnose(inputs: &Inputs, statuses: &Statuses, sources: &Sources) 
     let mut conditions = |object: &ObjectRef, field: &str, list: &[Condition]| {
         for condition in list.iter().filter(|condition| is_bad(condition)) {
             let severity = if condition.type_ == "OverlappingTLSConfig" { Severity::Warning } else { Severity::Error };
-            let message = format!("{} ({}={}, {})", condition.message, condition.type_, condition.status, condition.reason);
+            let message =
+                format!("{} ({}={}, {})", condition.message, condition.type_, condition.status, condition.reason);
             report(object.clone(), field.to_owned(), severity, message, next_step(&condition.reason).to_owned());
         }
     };
@@ -104,7 +105,12 @@ fn loose_ends(inputs: &Inputs, statuses: &Statuses) -> Vec<(ObjectRef, String, S
                 (None, Some(elsewhere)) => format!("did you mean `namespace: {}`?", elsewhere.namespace),
                 (None, None) => "add that Gateway, or name another one".to_owned(),
             };
-            found.push((object.clone(), format!("spec.parentRefs[{index}]"), format!("there is no {what} {target}"), fix));
+            found.push((
+                object.clone(),
+                format!("spec.parentRefs[{index}]"),
+                format!("there is no {what} {target}"),
+                fix,
+            ));
         }
     }
     found

@@ -32,7 +32,13 @@ impl Journal {
                 .filter(|(_, names)| !names.is_empty())
                 .map(|(verb, names)| format!("{verb} {}", list(names)))
                 .collect();
-            tracing::info!(added = added.len(), changed = changed.len(), removed = removed.len(), "{}", parts.join("; "));
+            tracing::info!(
+                added = added.len(),
+                changed = changed.len(),
+                removed = removed.len(),
+                "{}",
+                parts.join("; ")
+            );
         }
         let now: BTreeSet<Problem> = problems.iter().cloned().collect();
         for problem in now.difference(&self.told) {

@@ -85,13 +85,7 @@ impl Pipeline {
         self.translated = statuses.clone();
         self.completed = statuses;
         self.problems.clone_from(&problems);
-        Pass {
-            snapshot,
-            problems,
-            changes: loaded.changes,
-            objects: loaded.sources.len(),
-            files: loaded.files,
-        }
+        Pass { snapshot, problems, changes: loaded.changes, objects: loaded.sources.len(), files: loaded.files }
     }
 
     /// Completes the statuses by what the data plane said of the newest snapshot. It may change its mind: a port may

@@ -68,8 +68,12 @@ pub fn tables(page: &Value) -> String {
     for gateway in of_kind("Gateway") {
         let name = full_name(gateway);
         let status = &gateway["status"];
-        let addresses: Vec<&str> =
-            status["addresses"].as_array().unwrap_or(&none).iter().filter_map(|address| address["value"].as_str()).collect();
+        let addresses: Vec<&str> = status["addresses"]
+            .as_array()
+            .unwrap_or(&none)
+            .iter()
+            .filter_map(|address| address["value"].as_str())
+            .collect();
         let address = if addresses.is_empty() { "-".to_owned() } else { addresses.join(",") };
         rows.push(row([&name, "", &address, "", &state(status, "Accepted"), "", &state(status, "Programmed")]));
         note(&mut notes, &format!("Gateway {name}"), status);
@@ -99,7 +103,9 @@ pub fn tables(page: &Value) -> String {
     }
     table(&mut out, ["HTTPROUTE", "PARENT", "ACCEPTED", "RESOLVED"], rows);
 
-    for (kind, title) in [("Backend", "BACKEND"), ("GatewayParameters", "GATEWAYPARAMETERS"), ("GatewayClass", "GATEWAYCLASS")] {
+    for (kind, title) in
+        [("Backend", "BACKEND"), ("GatewayParameters", "GATEWAYPARAMETERS"), ("GatewayClass", "GATEWAYCLASS")]
+    {
         let mut rows = Vec::new();
         for object in of_kind(kind) {
             let name = full_name(object);

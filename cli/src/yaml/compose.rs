@@ -20,12 +20,8 @@ pub struct Composed {
 
 /// Parses the text of one document. Positions are those within `text`.
 pub fn compose(text: &str) -> Composed {
-    let mut composer = Composer {
-        events: Parser::new_from_str(text),
-        anchors: HashMap::new(),
-        faults: Vec::new(),
-        nodes: 0,
-    };
+    let mut composer =
+        Composer { events: Parser::new_from_str(text), anchors: HashMap::new(), faults: Vec::new(), nodes: 0 };
     let root = match composer.document() {
         Ok(root) => Some(root),
         Err(fault) => {
@@ -59,7 +55,11 @@ impl<'a> Composer<'a> {
                 (Event::StreamEnd, _) => return Ok(root),
                 (Event::DocumentEnd | Event::Nothing, _) => {}
                 (_, span) => {
-                    return Err(fault(span, "a second value in one document", "put `---` on a line of its own before it"));
+                    return Err(fault(
+                        span,
+                        "a second value in one document",
+                        "put `---` on a line of its own before it",
+                    ));
                 }
             }
         }
@@ -293,7 +293,10 @@ mod tests {
     #[test]
     fn a_key_given_twice_is_reported_with_both_places() {
         let fault = only_fault("a: 1\nb: 2\na: 3\n");
-        assert_eq!((fault.at.to_string(), fault.message), ("3:1".into(), "key `a` is given twice, first on line 1".into()));
+        assert_eq!(
+            (fault.at.to_string(), fault.message),
+            ("3:1".into(), "key `a` is given twice, first on line 1".into())
+        );
     }
 
     #[test]
