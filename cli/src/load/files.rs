@@ -19,22 +19,22 @@ const MAX_DEPTH: usize = 32;
 const MAX_FILES: usize = 100_000;
 
 #[derive(Debug, Default)]
-pub struct Tree {
+pub(super) struct Tree {
     /// Device and inode of the root.
-    pub identity: (u64, u64),
+    pub(super) identity: (u64, u64),
     /// Sorted by path, so that "first" means the same on every machine.
-    pub files: Vec<(PathBuf, Stamp)>,
+    pub(super) files: Vec<(PathBuf, Stamp)>,
     /// Where a change of the files can be seen: the folders, and those that links lead to.
-    pub folders: BTreeSet<PathBuf>,
-    pub problems: Vec<Problem>,
+    pub(super) folders: BTreeSet<PathBuf>,
+    pub(super) problems: Vec<Problem>,
 }
 
 /// Equal stamps mean an unchanged file, but for one that was just being written (see [`Stamp::is_settled`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
+pub(super) struct Stamp {
     device: u64,
     inode: u64,
-    pub size: u64,
+    pub(super) size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
 }
@@ -43,7 +43,7 @@ pub struct Stamp {
 ///
 /// # Errors
 /// When `root` itself cannot be read.
-pub fn walk(root: &Path) -> io::Result<Tree> {
+pub(super) fn walk(root: &Path) -> io::Result<Tree> {
     let metadata = fs::metadata(root)?;
     let mut tree = Tree { identity: (metadata.dev(), metadata.ino()), ..Tree::default() };
     if metadata.is_file() {
@@ -115,7 +115,7 @@ impl Tree {
 }
 
 impl Stamp {
-    pub fn of(metadata: &Metadata) -> Self {
+    pub(super) fn of(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -127,7 +127,7 @@ impl Stamp {
 
     /// Whether the file's clock has moved on since it was last written: a second write within one tick of the file
     /// system's clock would leave the stamp as it is. `now` is in seconds since 1970.
-    pub fn is_settled(&self, now: i64) -> bool {
+    pub(super) fn is_settled(&self, now: i64) -> bool {
         now - self.changed.0.max(self.modified.0) > 2
     }
 }

@@ -11,31 +11,31 @@ use crate::yaml::{Fault, Node, Position, Value, compose};
 
 /// What one document holds.
 #[derive(Debug, Default)]
-pub struct Parsed {
-    pub objects: Vec<Named>,
-    pub findings: Vec<Finding>,
+pub(super) struct Parsed {
+    pub(super) objects: Vec<Named>,
+    pub(super) findings: Vec<Finding>,
 }
 
 /// An object that could be named. `Err` says why it cannot be used.
 #[derive(Debug)]
-pub struct Named {
-    pub id: ObjectRef,
-    pub at: Position,
-    pub object: Result<Object, Arc<str>>,
+pub(super) struct Named {
+    pub(super) id: ObjectRef,
+    pub(super) at: Position,
+    pub(super) object: Result<Object, Arc<str>>,
 }
 
 /// A problem whose file is not known yet.
 #[derive(Clone, Debug)]
-pub struct Finding {
-    pub severity: Severity,
-    pub object: Option<ObjectRef>,
-    pub at: Position,
-    pub field: String,
-    pub message: String,
-    pub fix: String,
+pub(super) struct Finding {
+    pub(super) severity: Severity,
+    pub(super) object: Option<ObjectRef>,
+    pub(super) at: Position,
+    pub(super) field: String,
+    pub(super) message: String,
+    pub(super) fix: String,
 }
 
-pub fn parse(text: &str) -> Parsed {
+pub(super) fn parse(text: &str) -> Parsed {
     let mut parsed = Parsed::default();
     let composed = compose(text);
     match composed.root {

@@ -17,11 +17,10 @@ pub fn documents(text: &str) -> Vec<Document<'_>> {
     let mut found = Vec::new();
     let mut start = 0;
     let mut above = 0;
-    let mut line = 0;
     let mut at = 0;
     // What came so far is only blanks, comments and directives, which belong to the document that follows.
     let mut prologue = true;
-    for row in text.split_inclusive('\n') {
+    for (line, row) in (0..).zip(text.split_inclusive('\n')) {
         let begins = is_marker(row, "---");
         if (begins && !prologue) || is_marker(row, "...") {
             push(&mut found, &text[start..at], above);
@@ -35,7 +34,6 @@ pub fn documents(text: &str) -> Vec<Document<'_>> {
             prologue = false;
         }
         at += row.len();
-        line += 1;
     }
     push(&mut found, &text[start..], above);
     found
