@@ -132,7 +132,7 @@ mod tests {
     fn nobody_else_may_read_it() {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
-        Disk::open(&state, Arc::default()).unwrap().write(&stored("a"));
+        Disk::open(&state, Arc::default()).unwrap().write(1, &stored("a"));
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&state), 0o700);
         assert_eq!(mode(&state.join(CURRENT)), 0o600);

@@ -102,7 +102,9 @@ impl BackendProgram {
         };
         let identity = match &transport {
             Transport::Tls(policy) => policy.id,
-            Transport::Plain | Transport::Broken(_) => plain_identity(backend.protocol),
+            Transport::Plain => plain_identity(backend.protocol),
+            // Never pooled; and never another's, should that change.
+            Transport::Broken(_) => u64::MAX,
         };
         Arc::new(Self { backend: Arc::clone(backend), addresses, identity, transport, client_certificate })
     }

@@ -22,7 +22,7 @@ async fn a_request_without_a_body_leaves_as_its_head_alone() {
     let program = world.program(plain(Protocol::Http), &[backend.address]);
     let answer = world.get(&program).await;
     assert_eq!((answer.head.status.as_u16(), answer.text(), answer.http2), (200, "hi", false));
-    assert_eq!(backend.seen(), "GET / HTTP/1.1\r\nhost: app.test\r\n\r\n");
+    assert_eq!(backend.seen(), "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn an_empty_piece_of_a_chunked_body_is_not_its_last_chunk() {
     let second = world.get(&program).await;
     assert!(second.reused);
     let body = "\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
-    let expected = format!("POST / HTTP/1.1\r\nhost: app.test\r\ntransfer-encoding: chunked{body}GET / HTTP/1.1\r\nhost: app.test\r\n\r\n");
+    let expected = format!("POST / HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked{body}GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
     assert_eq!(backend.seen(), expected);
 }
 
