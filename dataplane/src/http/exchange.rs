@@ -19,6 +19,7 @@ use super::log::Log;
 use super::mirror::Feeds;
 use super::respond::{self, clean_trailers};
 use super::timer::Timer;
+use crate::listen::DrainSignal;
 use crate::observe::flags;
 use crate::upstream::{Upgraded, Upstream, UpstreamError, UpstreamErrorKind, WRITE_BEHIND_HIGH};
 
@@ -41,6 +42,7 @@ pub(super) struct Exchange<'a> {
     /// Filters that may touch the response, in order.
     pub(super) filters: [&'a [Filter]; 2],
     pub(super) limits: Limits,
+    pub(super) drain: &'a DrainSignal,
 }
 
 /// What a request may take.
@@ -223,6 +225,9 @@ impl Exchange<'_> {
         let respond::Response { status, reason, headers, framing } = &response;
         self.log.status = status.as_u16();
         let (status, framing) = (*status, *framing);
+        if self.drain.draining() {
+            self.down.close_after();
+        }
         if self.down.send_head(&ResponseHead { status, reason: reason.as_deref(), headers, framing }).is_err() {
             return Some(self.gone());
         }

@@ -111,6 +111,7 @@ impl Tries<'_> {
         feeds: &mut Feeds,
     ) -> Ended {
         let mut avoid = None;
+        let mut last = Failure::NO_ENDPOINTS;
         if self.facts.upgrade.is_some() {
             self.want = Want::Http1Only;
         }
@@ -118,7 +119,8 @@ impl Tries<'_> {
             log.attempts += 1;
             let endpoint = match self.pick(conn, avoid.as_deref()).await {
                 Some(endpoint) => endpoint,
-                None => return Ended::Failed(Failure::NO_ENDPOINTS, None),
+                // None to begin with, or none but those that just failed.
+                None => return Ended::Failed(last, None),
             };
             log.endpoint = Some(endpoint.address());
             let now = if log.attempts == 1 { log.started() } else { Instant::now() };
@@ -133,6 +135,7 @@ impl Tries<'_> {
                         return Ended::Failed(if late { Failure::UPSTREAM_TIMEOUT } else { unreachable(error) }, None);
                     }
                     avoid = Some(Arc::clone(endpoint.shared()));
+                    last = unreachable(error);
                     continue;
                 }
             };
@@ -184,8 +187,8 @@ impl Tries<'_> {
         let limits = Limits { total, head: earlier(head, backend), ..self.limits };
         let upgrade = self.facts.upgrade.as_ref();
         let (method, filters) = (self.method, self.forward.filters);
-        let _ = conn;
-        exchange::run(Exchange { down, up, timer, log, feeds, method, upgrade, filters, limits }, sent_at).await
+        let drain = &conn.drain;
+        exchange::run(Exchange { down, up, timer, log, feeds, method, upgrade, filters, limits, drain }, sent_at).await
     }
 
     async fn pick(

@@ -21,8 +21,8 @@ use crate::observe::flags;
 
 /// How long, and how much, we read from a client that is still sending when we close: cutting it off at once could
 /// destroy the answer on its way (RFC 9112, 9.6).
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 256 * 1024;
+const LINGER: Duration = Duration::from_secs(5);
+const LINGER_BYTES: usize = 64 * 1024 * 1024;
 
 pub(super) async fn run(stream: Stream, conn: &Conn) {
     let limits = conn.limits();

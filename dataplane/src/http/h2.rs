@@ -92,7 +92,6 @@ async fn accept_streams(mut connection: Connection<Stream, Bytes>, conn: &Arc<Co
             Event::Accepted(_) => return,
             Event::Abuse => {
                 connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                leaving = true;
                 streams.malformed.store(0, Ordering::Relaxed);
                 let until = Instant::now() + LAST_WORDS;
                 poll_fn(|cx| match connection.poll_closed(cx) {

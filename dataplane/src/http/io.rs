@@ -59,6 +59,11 @@ impl Io {
         Self { state: Arc::new(Mutex::new(state)), control }
     }
 
+    /// See [`Stream::reset_on_close`].
+    pub(super) fn reset_on_close(&self) {
+        self.lock().stream.reset_on_close();
+    }
+
     /// From now on at most about `bytes` are read until [`Io::end_head`].
     pub(super) fn begin_head(&self, bytes: usize) {
         self.control.set_head_budget(Some(bytes as u64));

@@ -6,11 +6,10 @@
 use std::task::Context;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, LOCATION};
+use http::header::{ALLOW, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::downstream::{ClientError, Downstream, Framing, ResponseHead};
-use super::headers::X_REQUEST_ID;
 use crate::observe::{Flags, flags};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -80,10 +79,6 @@ impl Wishes {
             grpc: content_type.is_some_and(is_grpc),
             request_id: id.cloned(),
         }
-    }
-
-    pub(super) fn of_headers(headers: &HeaderMap) -> Self {
-        Self::of(headers.get(ACCEPT), headers.get(CONTENT_TYPE), headers.get(X_REQUEST_ID))
     }
 }
 

@@ -80,6 +80,8 @@ async fn answer(conn: &Conn, down: &mut Downstream, given: Given, log: &mut Log,
             let (host, id) = (head.headers.get(http::header::HOST).cloned(), Some(conn.peer.new_id()));
             let wishes = Wishes::of(head.headers.get(ACCEPT), head.headers.get(CONTENT_TYPE), id.as_ref());
             log.request = Some(named(&head, host, conn.info.client, id));
+            // What comes behind a head like this one is not to be trusted either.
+            down.close_after();
             return refuse(down, &failure, &wishes, log).await;
         }
     };
@@ -151,6 +153,7 @@ pub(super) async fn refuse(down: &mut Downstream, failure: &Failure, wishes: &Wi
     log.flags |= failure.flags;
     if failure.flags.contains(flags::BAD_REQUEST) {
         down.note_malformed();
+        down.close_after();
     }
     let sent = poll_fn(|cx| Poll::Ready(local::answer(down, cx, failure, wishes))).await;
     note_sent(sent, log)

@@ -177,6 +177,9 @@ impl H1 {
     }
 
     pub(super) fn abort(&mut self) {
+        if matches!(self.response, Response::ToClose) {
+            self.io.reset_on_close();
+        }
         self.spoiled = true;
         self.keep_alive = false;
     }

@@ -62,10 +62,6 @@ pub(super) enum Downstream {
 }
 
 impl Downstream {
-    pub(super) fn is_h2(&self) -> bool {
-        matches!(self, Self::H2(_))
-    }
-
     /// Whether the request has no body, or all of it was read.
     pub(super) fn request_done(&self) -> bool {
         match self {
