@@ -69,6 +69,16 @@ struct Ahead {
 }
 
 impl Stream {
+    /// Closing ends the connection with a reset from here on: the peer cannot take its end for the end of a message.
+    pub(crate) fn reset_on_close(&self) {
+        let tcp = match &self.io {
+            Io::Plain(tcp) => tcp,
+            Io::Tls(tls) => tls.get_ref().0,
+        };
+        // Fails only on a socket that is gone already.
+        let _ = socket2::SockRef::from(tcp).set_linger(Some(std::time::Duration::ZERO));
+    }
+
     /// `ahead` is what was read beyond a PROXY header.
     pub(crate) fn plain(tcp: TcpStream, ahead: Vec<u8>, info: &ConnInfo) -> Self {
         let fd = tcp.as_raw_fd();

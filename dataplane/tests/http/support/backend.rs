@@ -129,6 +129,11 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Bytes that came behind the last head and were not asked for yet.
+    pub fn ahead(&self) -> usize {
+        self.unread.len()
+    }
+
     /// A whole request; none at the end of the connection. A broken-off one is none, too.
     pub async fn request(&mut self, connection: usize) -> Option<Seen> {
         let mut seen = self.head(connection).await?;
