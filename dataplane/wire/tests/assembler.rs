@@ -203,7 +203,7 @@ fn one_lane_alone_needs_the_other_to_be_held() {
 #[test]
 fn a_key_that_occurs_twice_refuses_the_update() {
     let (a, b) = (listener("http", 80), listener("http", 81));
-    let mut messages = whole(1, &snapshot([a.clone()]));
+    let mut messages = whole(1, &snapshot([a]));
     if let ServerMessage::Snapshot(part) = &mut messages[0] {
         part.resources.push(portcullis_wire::Encoded(prost::Message::encode_to_vec(&portcullis_wire::encode(&b))));
     }

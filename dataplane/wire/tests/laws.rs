@@ -74,13 +74,14 @@ proptest! {
         to in arbitrary::snapshot(),
     ) {
         let delta = diff(&from, &to);
+        let entries = delta.upserts.len() + delta.removals.len();
         let mut digests = Digests::of(&from);
-        let mut applied = from.clone();
-        let changes = applied.apply(delta.clone());
+        let mut applied = from;
+        let changes = applied.apply(delta);
         digests.update(&changes);
         prop_assert_eq!(&applied, &to);
         prop_assert_eq!(digests, Digests::of(&to));
-        prop_assert_eq!(changes.len(), delta.upserts.len() + delta.removals.len(), "the delta holds no idle entry");
+        prop_assert_eq!(changes.len(), entries, "the delta holds no idle entry");
         prop_assert!(diff(&applied, &to).is_empty());
     }
 
@@ -180,7 +181,7 @@ proptest! {
         let parsed = proto::Resource::decode(&*corrupted).ok().and_then(|message| decode(message).ok());
         let (update, held) = send_config(&rest, &resource.key(), corrupted);
         let Kind::Snapshot(arrived) = update.kind else { panic!("a snapshot was sent") };
-        let mut others = arrived.clone();
+        let mut others = arrived;
         let taken = others.remove(&resource.key());
         prop_assert_eq!(&others.config, &rest.config);
         match taken {

@@ -10,12 +10,11 @@ use std::path::Path;
 
 use portcullis_ir::{Snapshot, arbitrary};
 use portcullis_wire::{
-    Ack, ClientMessage, Digests, Limits, ServerMessage, State, Version, delta_messages, diff, encode,
-    snapshot_messages,
+    Ack, ClientMessage, Digests, Limits, ServerMessage, State, Version, delta_messages, diff, encode, snapshot_messages,
 };
-use prost::Message;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
+use prost::Message;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut runner = TestRunner::deterministic();
@@ -23,10 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .prop_map(|resources| resources.into_iter().collect::<Snapshot>());
     let mut sample = || strategy.new_tree(&mut runner).map(|tree| tree.current()).map_err(|error| error.to_string());
     let (from, to) = (sample()?, sample()?);
-    let state = |number, snapshot: &Snapshot| State {
-        version: Version { epoch: 1, number },
-        digests: Digests::of(snapshot),
-    };
+    let state =
+        |number, snapshot: &Snapshot| State { version: Version { epoch: 1, number }, digests: Digests::of(snapshot) };
     let snapshot = snapshot_messages(state(1, &from).version, &from, Digests::of(&from), &Limits::default());
     let delta = delta_messages(state(1, &from), state(2, &to), &diff(&from, &to), &Limits::default());
 

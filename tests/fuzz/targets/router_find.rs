@@ -19,8 +19,7 @@ fuzz_target!(|data: &[u8]| {
         }
     });
     let mut snapshot: Snapshot = (0..=size % 64).map(|_| world.resource()).collect();
-    let additions: Vec<_> =
-        snapshot.resources().map(|after| Change { before: None, after: Some(after) }).collect();
+    let additions: Vec<_> = snapshot.resources().map(|after| Change { before: None, after: Some(after) }).collect();
     let mut router = Router::new();
     router.apply(&additions, &mut |_| ());
     for round in 1_u32.. {
