@@ -91,7 +91,8 @@ impl Peer {
                 self.tls
             }
         };
-        let given = if seen.has(Seen::REQUEST_ID) { headers.get(X_REQUEST_ID).filter(|id| is_usable(id)) } else { None };
+        let given =
+            if seen.has(Seen::REQUEST_ID) { headers.get(X_REQUEST_ID).filter(|id| is_usable(id)) } else { None };
         let request_id = given.cloned().unwrap_or_else(|| self.new_id());
         headers.insert(X_REQUEST_ID, request_id.clone());
         Client { address, https, request_id }

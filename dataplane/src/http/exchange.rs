@@ -111,7 +111,7 @@ pub(super) async fn run(mut exchange: Exchange<'_>, now: Instant) -> Ended {
         let event = poll_fn(|cx| exchange.poll_event(cx, &mut state)).await;
         state.idle.active = true;
         let ended = match event {
-            Event::Head(Ok(head)) if head.status == StatusCode::SWITCHING_PROTOCOLS => return exchange.tunnel(*head),
+            Event::Head(Ok(head)) if head.status == StatusCode::SWITCHING_PROTOCOLS => return exchange.tunnel(&head),
             Event::Head(Ok(head)) if head.status.is_informational() => exchange.informational(&head, &mut state),
             Event::Head(Ok(head)) => exchange.head(*head, &mut state),
             Event::Head(Err(error)) => Some(Ended::Failed(failure(&error), Some(error))),
@@ -283,7 +283,7 @@ impl Exchange<'_> {
         }
     }
 
-    fn tunnel(self, head: ResponseHeader) -> Ended {
+    fn tunnel(self, head: &ResponseHeader) -> Ended {
         let (Downstream::H1(h1), Some(protocol)) = (self.down, self.upgrade) else {
             return Ended::Failed(Failure::UPSTREAM_PROTOCOL, None);
         };
@@ -349,7 +349,6 @@ fn failure(error: &UpstreamError) -> Failure {
             Failure::UPSTREAM_RESET
         }
         UpstreamErrorKind::Malformed | UpstreamErrorKind::TooLarge => Failure::UPSTREAM_PROTOCOL,
-        UpstreamErrorKind::Timeout => Failure::UPSTREAM_TIMEOUT,
         UpstreamErrorKind::InvalidRequest => Failure::BAD_REQUEST,
     }
 }

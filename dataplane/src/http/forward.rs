@@ -223,14 +223,13 @@ impl Tries<'_> {
             ConnectError::Timeout => ConnectOutcome::Timeout,
             ConnectError::Tls(_) => ConnectOutcome::Tls,
             ConnectError::Overloaded => ConnectOutcome::Limit,
-            ConnectError::NoEndpoint | ConnectError::Misconfigured | ConnectError::Protocol => ConnectOutcome::Other,
+            ConnectError::Misconfigured | ConnectError::Protocol => ConnectOutcome::Other,
         });
     }
 }
 
 fn unreachable(error: ConnectError) -> Failure {
     match error {
-        ConnectError::NoEndpoint => Failure::NO_ENDPOINTS,
         ConnectError::Overloaded => Failure::OVERLOADED,
         _ => Failure::NO_CONNECTION,
     }
@@ -331,4 +330,3 @@ pub(super) fn framed_copy(head: &Parts, facts: &Facts, end: bool, http2: bool) -
     frame(&mut copy, facts, end, http2);
     RequestHeader::from(copy)
 }
-

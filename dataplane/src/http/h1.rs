@@ -6,7 +6,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use pingora_core::ErrorType;
 use pingora_core::protocols::http::v1::server::HttpSession;
 
 use super::conn::Conn;
@@ -125,7 +124,9 @@ async fn read_head(
         None => Failure::HEAD_TIMEOUT,
         Some(Ok(None)) => return None,
         Some(Err(error)) => match error.etype() {
-            pingora_core::ErrorType::ConnectionClosed | pingora_core::ErrorType::ReadError => return gone(conn, started),
+            pingora_core::ErrorType::ConnectionClosed | pingora_core::ErrorType::ReadError => {
+                return gone(conn, started);
+            }
             // The parser's own bound on headers has no error kind of its own.
             _ if error.to_string().contains("too many headers") => Failure::HEAD_TOO_LARGE,
             _ => Failure::BAD_REQUEST,
@@ -133,11 +134,6 @@ async fn read_head(
     };
     refuse(&mut Downstream::H1(H1::unread(session, io.clone())), failure, conn, started).await;
     None
-}
-
-/// More headers than the parser has room for, which is more than any bound of ours. It says so only in words.
-fn is_count(error: &pingora_core::Error) -> bool {
-    error.cause.as_ref().is_some_and(|cause| cause.to_string() == "too many headers")
 }
 
 /// A client that left in the middle of its head.

@@ -116,6 +116,8 @@ async fn accept_streams(mut connection: Connection<Stream, Bytes>, conn: &Arc<Co
     }
 }
 
+/// One at a time, taken apart at once.
+#[allow(clippy::large_enum_variant)]
 enum Event {
     Accepted(Option<Result<Accepted, h2::Error>>),
     /// Too many malformed streams.

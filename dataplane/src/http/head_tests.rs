@@ -78,7 +78,9 @@ fn what_belongs_to_the_connection_goes_no_further() {
 
 #[test]
 fn some_names_may_not_be_nominated() {
-    for nominated in ["Host", "Content-Length", "X-Forwarded-For", "close, x-real-ip", "Forwarded", "a b", "x-request-id"] {
+    for nominated in
+        ["Host", "Content-Length", "X-Forwarded-For", "close, x-real-ip", "Forwarded", "a b", "x-request-id"]
+    {
         let refused = h1(&[("host", "a"), ("connection", nominated)]).unwrap_err();
         assert_eq!(refused, Failure::BAD_REQUEST, "{nominated}");
     }

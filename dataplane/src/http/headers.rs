@@ -90,8 +90,10 @@ impl Seen {
 /// them removed by nominating them in `Connection`. `Forwarded` is one of them too.
 pub(super) fn is_forwarding(name: &str) -> bool {
     name.strip_prefix("x-").is_some_and(|rest| {
-        matches!(rest, "real-ip" | "client-ip" | "cluster-client-ip" | "original-forwarded-for" | "envoy-external-address")
-            || rest.strip_prefix("forwarded").is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        matches!(
+            rest,
+            "real-ip" | "client-ip" | "cluster-client-ip" | "original-forwarded-for" | "envoy-external-address"
+        ) || rest.strip_prefix("forwarded").is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     }) || matches!(name, "true-client-ip" | "cf-connecting-ip")
 }
 
@@ -106,7 +108,10 @@ pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// Comma-separated tokens of all values of a header, without their white space; empty ones are left out.
 pub(super) fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
     let values = headers.get_all(name).into_iter();
-    values.flat_map(|value| value.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii).filter(|t| !t.is_empty())
+    values
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|t| !t.is_empty())
 }
 
 pub(super) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {

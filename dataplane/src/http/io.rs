@@ -54,8 +54,7 @@ struct State {
 impl Io {
     pub(super) fn new(stream: Stream) -> Self {
         let control = stream.control();
-        let state =
-            State { stream, out: BytesMut::new(), unflushed: false, ahead: BytesMut::new(), ended: false };
+        let state = State { stream, out: BytesMut::new(), unflushed: false, ahead: BytesMut::new(), ended: false };
         Self { state: Arc::new(Mutex::new(state)), control }
     }
 

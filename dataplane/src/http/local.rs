@@ -73,7 +73,11 @@ pub(super) struct Wishes {
 
 impl Wishes {
     /// Asked only when an answer of ours is due.
-    pub(super) fn of(accept: Option<&HeaderValue>, content_type: Option<&HeaderValue>, id: Option<&HeaderValue>) -> Self {
+    pub(super) fn of(
+        accept: Option<&HeaderValue>,
+        content_type: Option<&HeaderValue>,
+        id: Option<&HeaderValue>,
+    ) -> Self {
         Self {
             json: accept.is_some_and(prefers_json),
             grpc: content_type.is_some_and(is_grpc),

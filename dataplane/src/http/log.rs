@@ -87,7 +87,8 @@ impl Log {
     #[cold]
     fn write(&self, conn: &Conn, now: Instant, total: Duration) {
         let request = self.request.as_ref();
-        let text = |value: Option<&HeaderValue>| value.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let text =
+            |value: Option<&HeaderValue>| value.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         let host = text(request.and_then(|request| request.host.as_ref()));
         let request_id = text(request.and_then(|request| request.request_id.as_ref()));
         let route = self.rule.as_ref().map(|rule| &rule.route);
@@ -111,7 +112,10 @@ impl Log {
             phases: Phases {
                 total,
                 connect: self.connect,
-                upstream_head: self.sent_at.zip(self.answered_at).map(|(sent, answered)| answered.saturating_duration_since(sent)),
+                upstream_head: self
+                    .sent_at
+                    .zip(self.answered_at)
+                    .map(|(sent, answered)| answered.saturating_duration_since(sent)),
                 response: self.answered_at.map(|answered| now.saturating_duration_since(answered)),
             },
         });

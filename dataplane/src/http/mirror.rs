@@ -39,7 +39,11 @@ thread_local! {
 pub(super) fn due<'p>(program: &'p Program, state: &RuleState, target: usize) -> Vec<&'p Arc<BackendProgram>> {
     let own = state.mirrors_of(target);
     let mut due = Vec::new();
-    let all = state.mirrors.iter().enumerate().chain(own.iter().enumerate().map(|(at, mirror)| (own_key(target, at), mirror)));
+    let all = state
+        .mirrors
+        .iter()
+        .enumerate()
+        .chain(own.iter().enumerate().map(|(at, mirror)| (own_key(target, at), mirror)));
     for (position, (mirror, share)) in all {
         if let CompiledTarget::Backend(slot) = mirror
             && let Some(backend) = program.backend(*slot)
@@ -117,7 +121,11 @@ pub(super) fn start(conn: &Conn, mirrors: &[&Arc<BackendProgram>], head: &Parts,
         tokio::spawn(async move {
             let sent = tokio::time::timeout(LIFETIME, copy.run(&worker)).await;
             let metrics = &worker.shared.metrics;
-            if matches!(sent, Ok(Some(()))) { metrics.mirrors_sent.increment() } else { metrics.mirrors_failed.increment() }
+            if matches!(sent, Ok(Some(()))) {
+                metrics.mirrors_sent.increment()
+            } else {
+                metrics.mirrors_failed.increment()
+            }
             drop(guard);
         });
     }

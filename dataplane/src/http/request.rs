@@ -137,9 +137,7 @@ fn decide<'p>(
     };
     let found = route::find(program, &question)?;
     let decided = match &found.rule.route.action {
-        Action::Forward(_) => {
-            forward::plan(conn, program, found, &path, &head.uri).map(Decided::Forward)
-        }
+        Action::Forward(_) => forward::plan(conn, program, found, &path, &head.uri).map(Decided::Forward),
         Action::Redirect(redirect) => route::redirect(redirect, &found, &question, client)
             .map(|(status, location)| Decided::Redirect { found, status, location }),
         Action::Fail(failure) => Err(route::invalid(*failure)),
@@ -159,12 +157,7 @@ pub(super) async fn refuse(down: &mut Downstream, failure: &Failure, wishes: &Wi
     note_sent(sent, log)
 }
 
-async fn redirect(
-    down: &mut Downstream,
-    status: http::StatusCode,
-    location: HeaderValue,
-    log: &mut Log,
-) -> Answered {
+async fn redirect(down: &mut Downstream, status: http::StatusCode, location: HeaderValue, log: &mut Log) -> Answered {
     let mut location = Some(location);
     let sent = poll_fn(|cx| {
         let location = location.take().unwrap_or(HeaderValue::from_static("/"));

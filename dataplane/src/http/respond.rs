@@ -56,7 +56,8 @@ pub(super) fn edit(headers: &mut HeaderMap, edits: &HeaderEdits) {
 /// Names that a trailer section must not carry (RFC 9110, 6.5.1).
 pub(super) fn clean_trailers(trailers: Option<HeaderMap>) -> Option<HeaderMap> {
     let mut trailers = trailers?;
-    let forbidden = |name: &http::HeaderName| is_hop_by_hop(name) || *name == CONTENT_LENGTH || *name == http::header::HOST;
+    let forbidden =
+        |name: &http::HeaderName| is_hop_by_hop(name) || *name == CONTENT_LENGTH || *name == http::header::HOST;
     if trailers.keys().any(forbidden) {
         let names: Vec<_> = trailers.keys().filter(|name| forbidden(name)).cloned().collect();
         for name in names {

@@ -163,12 +163,8 @@ impl Connection {
         let gone = |_: io::Error| Refused::Gone;
         tcp.set_nodelay(true).map_err(gone)?;
         let facts = self.facts()?;
-        let mut info = ConnInfo {
-            bind: self.bind,
-            client: self.peer,
-            local: tcp.local_addr().map_err(gone)?,
-            tls: None,
-        };
+        let mut info =
+            ConnInfo { bind: self.bind, client: self.peer, local: tcp.local_addr().map_err(gone)?, tls: None };
         let mut ahead = Vec::new();
         if facts.proxy_protocol {
             let source;

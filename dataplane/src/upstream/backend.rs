@@ -117,6 +117,7 @@ impl BackendProgram {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn endpoints(&self) -> Arc<EndpointSet> {
         match &self.addresses {
             Addresses::Given(set) => Arc::clone(set),

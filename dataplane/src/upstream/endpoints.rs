@@ -93,11 +93,7 @@ impl EndpointSet {
         Some(EndpointRef::new(chosen))
     }
 
-    /// Usable endpoints.
-    pub(crate) fn len(&self) -> usize {
-        self.usable.len()
-    }
-
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.usable.is_empty()
     }
@@ -231,7 +227,3 @@ fn now_ms() -> u64 {
     let elapsed = START.get_or_init(Instant::now).elapsed();
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
-
-
-
-

@@ -12,8 +12,6 @@ pub(crate) enum ConnectError {
     Timeout,
     #[error("TLS with the endpoint failed: {0}")]
     Tls(TlsReason),
-    #[error("the backend has no endpoint; check its Service's selector or the name it resolves")]
-    NoEndpoint,
     #[error("too many upstream connections are open on this worker; add replicas")]
     Overloaded,
     #[error("the backend's TLS material is broken; see the condition of the object that names it")]
@@ -44,7 +42,7 @@ impl ConnectError {
     pub(crate) fn blames_endpoint(self) -> bool {
         match self {
             Self::Refused | Self::Timeout | Self::Tls(_) | Self::Protocol => true,
-            Self::NoEndpoint | Self::Overloaded | Self::Misconfigured => false,
+            Self::Overloaded | Self::Misconfigured => false,
         }
     }
 }
@@ -80,8 +78,6 @@ pub(crate) enum UpstreamErrorKind {
     Truncated,
     #[error("the backend's answer breaks the protocol; check what listens on its port")]
     Malformed,
-    #[error("the backend kept silent for too long; check it or raise the timeout")]
-    Timeout,
     #[error("the backend's answer has a head larger than is accepted; shorten its headers")]
     TooLarge,
     #[error("the request cannot be written in the backend's protocol; check its headers")]

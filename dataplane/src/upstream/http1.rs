@@ -181,7 +181,11 @@ impl Http1 {
         let kind = match error.etype() {
             _ if progress.over_budget => UpstreamErrorKind::TooLarge,
             ErrorType::ReadError | ErrorType::ConnectionClosed if progress.received == 0 => {
-                if progress.sent == 0 { UpstreamErrorKind::UnsentReset } else { UpstreamErrorKind::Reset }
+                if progress.sent == 0 {
+                    UpstreamErrorKind::UnsentReset
+                } else {
+                    UpstreamErrorKind::Reset
+                }
             }
             ErrorType::ReadError | ErrorType::ConnectionClosed => UpstreamErrorKind::Truncated,
             _ => UpstreamErrorKind::Malformed,

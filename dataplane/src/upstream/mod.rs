@@ -34,9 +34,11 @@ mod weighted;
 mod wire;
 
 pub(crate) use backend::{BackendProgram, Upkeep};
-pub(crate) use endpoints::{Endpoint, EndpointRef, EndpointSet};
-pub(crate) use error::{ConnectError, TlsReason, UpstreamError, UpstreamErrorKind};
-pub(crate) use gate::{Drained, WRITE_BEHIND_HIGH};
+pub(crate) use endpoints::{Endpoint, EndpointRef};
+#[cfg(test)]
+pub(crate) use error::TlsReason;
+pub(crate) use error::{ConnectError, UpstreamError, UpstreamErrorKind};
+pub(crate) use gate::WRITE_BEHIND_HIGH;
 pub(crate) use session::Upstream;
 pub(crate) use upgraded::Upgraded;
 pub(crate) use upstreams::{Upstreams, Want};

@@ -117,6 +117,7 @@ impl Pool {
     }
 
     /// Idle HTTP/1 connections and open ones of any kind.
+    #[cfg(test)]
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.idle().count, self.open.load(Ordering::Relaxed))
     }

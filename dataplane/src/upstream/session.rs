@@ -27,6 +27,7 @@ pub(crate) struct Upstream {
     key: PoolKey,
     endpoint: Arc<Endpoint>,
     reused: bool,
+    #[cfg_attr(not(test), allow(dead_code, reason = "what tests ask a connection"))]
     tls: bool,
 }
 
@@ -66,10 +67,7 @@ impl Upstream {
         matches!(self.exchange, Exchange::Http2(_))
     }
 
-    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
-    }
-
+    #[cfg(test)]
     pub(crate) fn tls(&self) -> bool {
         self.tls
     }

@@ -129,9 +129,10 @@ fn build(
     let hostname = tls.hostname.as_str();
     let server_name =
         ServerName::try_from(hostname.to_owned()).map_err(|_| BrokenTls::Hostname(hostname.to_owned()))?;
-    let names = tls.subject_alt_names.iter().map(|name| {
-        SubjectName::parse(name).ok_or_else(|| BrokenTls::SubjectName(name.to_string()))
-    });
+    let names = tls
+        .subject_alt_names
+        .iter()
+        .map(|name| SubjectName::parse(name).ok_or_else(|| BrokenTls::SubjectName(name.to_string())));
     let names = names.collect::<Result<Vec<_>, _>>()?;
     let roots = if tls.roots.is_empty() { system_roots()? } else { Arc::new(roots(&tls.roots)?) };
 

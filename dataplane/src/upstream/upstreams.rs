@@ -81,6 +81,7 @@ impl Upstreams {
     }
 
     /// Idle HTTP/1 connections and open ones of any kind.
+    #[cfg(test)]
     pub(crate) fn counts(&self) -> (usize, usize) {
         self.pool.counts()
     }

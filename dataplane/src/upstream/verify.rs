@@ -45,7 +45,11 @@ impl SubjectName {
 }
 
 impl BackendVerifier {
-    pub(super) fn new(roots: Arc<RootCertStore>, names: Vec<SubjectName>, algorithms: WebPkiSupportedAlgorithms) -> Self {
+    pub(super) fn new(
+        roots: Arc<RootCertStore>,
+        names: Vec<SubjectName>,
+        algorithms: WebPkiSupportedAlgorithms,
+    ) -> Self {
         Self { roots, names, algorithms }
     }
 

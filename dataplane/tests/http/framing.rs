@@ -36,7 +36,11 @@ async fn what_can_be_read_in_two_ways_is_refused_and_the_backend_sees_nothing() 
         ("hexadecimal length", with("content-length: 0x5"), 400),
         ("overflowing length", with("content-length: 99999999999999999999999"), 400),
         ("empty length", with("content-length: "), 400),
-        ("HTTP/1.0 with chunks", b"POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n".to_vec(), 400),
+        (
+            "HTTP/1.0 with chunks",
+            b"POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n".to_vec(),
+            400,
+        ),
         ("folded line", with("x-folded: a\r\n b"), 400),
         ("space before the colon", with("x-space : a"), 400),
         ("space in a name", with("x space: a"), 400),
@@ -154,9 +158,16 @@ async fn hop_by_hop_headers_and_what_is_nominated_stay_behind() {
     .await;
     assert_eq!(response.unwrap().status, 200);
     let seen = backend.only();
-    for gone in
-        ["connection", "x-mine", "keep-alive", "te", "proxy-connection", "upgrade", "http2-settings", "proxy-authorization"]
-    {
+    for gone in [
+        "connection",
+        "x-mine",
+        "keep-alive",
+        "te",
+        "proxy-connection",
+        "upgrade",
+        "http2-settings",
+        "proxy-authorization",
+    ] {
         assert_eq!(seen.header(gone), None, "{gone}");
     }
     assert_eq!(seen.header("x-other"), Some("2"));

@@ -110,7 +110,9 @@ async fn the_last_request_that_a_connection_may_bring_says_so() {
     let setup = Setup::before(backend.address);
     let gateway = setup.settings(|settings| settings.limits.max_requests_per_connection = 2).start().await;
     let mut client = gateway.connect().await;
-    client.send("GET /1 HTTP/1.1\r\nhost: a\r\n\r\nGET /2 HTTP/1.1\r\nhost: a\r\n\r\nGET /3 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    client
+        .send("GET /1 HTTP/1.1\r\nhost: a\r\n\r\nGET /2 HTTP/1.1\r\nhost: a\r\n\r\nGET /3 HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await;
     assert_eq!(client.response().await.header("connection"), None);
     assert_eq!(client.response().await.header("connection"), Some("close"));
     assert_eq!(client.rest().await, b"");

@@ -44,7 +44,9 @@ async fn statuses_say_whose_fault_it_is() {
         // Counted when the last byte has left, which the client may see first.
         soon(path, async { while gateway.metric(&name).await != before + 1 {} }).await;
         let all = format!("{:?} {}", response.headers, response.text()).to_lowercase();
-        for secret in ["127.0.0.1", &closed.port().to_string(), "pingora", "hyper", "refused", "rustls", "tokio", "never-there"] {
+        for secret in
+            ["127.0.0.1", &closed.port().to_string(), "pingora", "hyper", "refused", "rustls", "tokio", "never-there"]
+        {
             assert!(!all.contains(secret), "{path}: {secret} in {all}");
         }
     }

@@ -60,7 +60,8 @@ async fn empty_bodies_are_said_to_be_empty() {
 #[tokio::test]
 async fn reason_phrases_and_dates_of_the_backend_are_kept() {
     let backend =
-        answering(b"HTTP/1.1 299 Rather Fine\r\ndate: Mon, 01 Jan 2001 00:00:00 GMT\r\ncontent-length: 0\r\n\r\n").await;
+        answering(b"HTTP/1.1 299 Rather Fine\r\ndate: Mon, 01 Jan 2001 00:00:00 GMT\r\ncontent-length: 0\r\n\r\n")
+            .await;
     let gateway = Setup::before(backend.address).start().await;
     let response = gateway.get("/").await;
     assert_eq!((response.status, response.reason.as_str()), (299, "Rather Fine"));
@@ -105,7 +106,9 @@ async fn answers_that_break_the_protocol_are_502() {
 
 #[tokio::test]
 async fn a_backend_that_sends_too_much_is_not_used_again() {
-    let backend = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil").await;
+    let backend =
+        answering(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil")
+            .await;
     let gateway = Setup::before(backend.address).start().await;
     let mut client = gateway.connect().await;
     for _ in 0..3 {
@@ -120,7 +123,10 @@ async fn response_filters_of_backend_and_rule_apply() {
     let backend = answering(b"HTTP/1.1 200 OK\r\nserver: secret\r\nx-a: 1\r\ncontent-length: 0\r\n\r\n").await;
     let edits = |set: &[(&'static str, &'static str)], remove: &[&'static str]| {
         ir::Filter::ResponseHeaders(ir::HeaderEdits {
-            set: set.iter().map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))).collect(),
+            set: set
+                .iter()
+                .map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value)))
+                .collect(),
             add: Vec::new(),
             remove: remove.iter().map(|name| http::HeaderName::from_static(name)).collect(),
         })

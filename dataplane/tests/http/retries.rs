@@ -97,8 +97,7 @@ async fn an_answer_of_the_backend_is_never_replaced() {
 async fn refused_connections_are_tried_elsewhere_whatever_the_method() {
     let backend = Backend::echoing_lines().await;
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let gateway =
-        Setup::new().backend("b", &[backend.address, closed], ir::Protocol::Http).route(|_| {}).start().await;
+    let gateway = Setup::new().backend("b", &[backend.address, closed], ir::Protocol::Http).route(|_| {}).start().await;
     for _ in 0..20 {
         let mut client = gateway.connect().await;
         client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi").await;

@@ -56,7 +56,9 @@ pub(crate) fn answer(
 fn has_no_certificate(listener: &Listener, snapshot: &Snapshot) -> bool {
     match &listener.protocol {
         ListenerProtocol::Http => false,
-        ListenerProtocol::Https(tls) => !tls.certificates.iter().any(|key| snapshot.live.certificates.contains_key(key)),
+        ListenerProtocol::Https(tls) => {
+            !tls.certificates.iter().any(|key| snapshot.live.certificates.contains_key(key))
+        }
     }
 }
 

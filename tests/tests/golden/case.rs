@@ -80,8 +80,11 @@ impl Case {
         let (inputs, settings) = self.inputs(self.documents.iter());
         let output = translate(&inputs, &settings, &mut Memo::default());
         self.laws(&inputs, &settings, &output)?;
-        let carried: BTreeMap<&GatewayKey, Snapshot> =
-            output.snapshots.iter().map(|(key, snapshot)| Ok((key, carry(snapshot)?))).collect::<Result<_, String>>()?;
+        let carried: BTreeMap<&GatewayKey, Snapshot> = output
+            .snapshots
+            .iter()
+            .map(|(key, snapshot)| Ok((key, carry(snapshot)?)))
+            .collect::<Result<_, String>>()?;
         let routers: BTreeMap<&GatewayKey, Router<()>> =
             carried.iter().map(|(key, snapshot)| (*key, compile(snapshot))).collect();
         let answered: Vec<Asked> = (self.asked.iter())

@@ -204,6 +204,8 @@ fn forwardable(headers: &HeaderMap, without_length: bool) -> HeaderMap {
 }
 
 /// Errors of a body that ends in its frames are the client's fault; everything else means that it is gone.
+// By value, as `map_err` hands it over.
+#[allow(clippy::needless_pass_by_value)]
 fn client_error(error: h2::Error) -> ClientError {
     match error.reason() {
         Some(Reason::PROTOCOL_ERROR) if error.is_library() => ClientError::Malformed,

@@ -53,6 +53,7 @@ impl NamedSet {
         self.set.load()
     }
 
+    #[cfg(test)]
     pub(crate) fn current_full(&self) -> Arc<EndpointSet> {
         self.set.load_full()
     }

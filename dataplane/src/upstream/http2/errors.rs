@@ -30,6 +30,5 @@ pub(super) fn ends_connection(error: &Error) -> bool {
 /// REFUSED_STREAM, and streams above the last one that a GOAWAY names (`h2` fails no others with it), were not
 /// processed in any way (RFC 9113, 8.7).
 fn is_unprocessed(error: &Error) -> bool {
-    error.is_remote()
-        && (error.is_go_away() || (error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM)))
+    error.is_remote() && (error.is_go_away() || (error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM)))
 }

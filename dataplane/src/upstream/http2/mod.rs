@@ -24,7 +24,8 @@ use super::stream::OpenGuard;
 use super::wire::Wire;
 use hosts::Place;
 
-/// What asking for an HTTP/2 stream ended in.
+/// What asking for an HTTP/2 stream ended in. Made once per stream and taken apart at once.
+#[allow(clippy::large_enum_variant)]
 pub(super) enum Opened {
     Http2(Http2),
     /// The far side chose HTTP/1.1; its new connection, if one was made to find out.

@@ -19,8 +19,13 @@ use crate::upstream::error::{Stage, UpstreamError, UpstreamErrorKind};
 use crate::upstream::gate::Gate;
 
 /// What HTTP/2 has no place for (RFC 9113, 8.2.2), `host` because `:authority` says it.
-static NOT_IN_HTTP2: [HeaderName; 5] =
-    [header::HOST, header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, HeaderName::from_static("keep-alive")];
+static NOT_IN_HTTP2: [HeaderName; 5] = [
+    header::HOST,
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+];
 
 #[derive(Debug)]
 pub(in crate::upstream) struct Http2 {
@@ -57,7 +62,11 @@ impl Http2 {
         &self.gate
     }
 
-    pub(in crate::upstream) async fn write_head(&mut self, head: RequestHeader, end: bool) -> Result<(), UpstreamError> {
+    pub(in crate::upstream) async fn write_head(
+        &mut self,
+        head: RequestHeader,
+        end: bool,
+    ) -> Result<(), UpstreamError> {
         let request = self.request(head)?;
         let ready = poll_fn(|cx| self.slot.send.poll_ready(cx)).await;
         ready.map_err(|error| self.unsent(&error))?;

@@ -10,7 +10,8 @@ use super::support::{World, key, over_tls, plain};
 use crate::upstream::BackendProgram;
 
 fn compile(world: &World, endpoints: &[(&str, bool)], previous: Option<&Arc<BackendProgram>>) -> Arc<BackendProgram> {
-    let endpoints = endpoints.iter().map(|(address, ready)| ir::Endpoint { address: address.parse().unwrap(), ready: *ready });
+    let endpoints =
+        endpoints.iter().map(|(address, ready)| ir::Endpoint { address: address.parse().unwrap(), ready: *ready });
     let endpoints = Arc::new(ir::Endpoints { key: key(), endpoints: endpoints.collect() });
     BackendProgram::compile(&Arc::new(plain(Protocol::Http)), Some(&endpoints), &|_| None, previous, &world.upkeep)
 }
@@ -52,7 +53,10 @@ async fn a_backend_without_endpoints_gives_none() {
 #[tokio::test]
 async fn both_address_families_are_endpoints() {
     let world = World::new();
-    assert_eq!(addresses(&compile(&world, &[("[::1]:80", true), ("10.0.0.1:80", true)], None)), ["10.0.0.1:80", "[::1]:80"]);
+    assert_eq!(
+        addresses(&compile(&world, &[("[::1]:80", true), ("10.0.0.1:80", true)], None)),
+        ["10.0.0.1:80", "[::1]:80"]
+    );
 }
 
 #[tokio::test]

@@ -27,7 +27,8 @@ async fn a_request_without_a_body_leaves_as_its_head_alone() {
 
 #[tokio::test]
 async fn an_empty_piece_of_a_chunked_body_is_not_its_last_chunk() {
-    let (world, backend) = (World::new(), RawBackend::start(&[Do::AnswerAfter { seen: "0\r\n\r\n", with: OK }, Do::Answer(OK)]).await);
+    let (world, backend) =
+        (World::new(), RawBackend::start(&[Do::AnswerAfter { seen: "0\r\n\r\n", with: OK }, Do::Answer(OK)]).await);
     let program = world.program(plain(Protocol::Http), &[backend.address]);
     let mut up = world.connect(&program).await.unwrap();
     let mut head = request("POST", "/");
@@ -43,7 +44,9 @@ async fn an_empty_piece_of_a_chunked_body_is_not_its_last_chunk() {
     let second = world.get(&program).await;
     assert!(second.reused);
     let body = "\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
-    let expected = format!("POST / HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked{body}GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
+    let expected = format!(
+        "POST / HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked{body}GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
+    );
     assert_eq!(backend.seen(), expected);
 }
 
@@ -61,7 +64,8 @@ async fn a_body_beyond_its_content_length_is_refused_and_never_sent() {
 
 #[tokio::test]
 async fn informational_heads_come_before_the_final_one() {
-    let script = &[Do::Answer("HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 Fine\r\ncontent-length: 0\r\n\r\n")];
+    let script =
+        &[Do::Answer("HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 Fine\r\ncontent-length: 0\r\n\r\n")];
     let (world, backend) = (World::new(), RawBackend::start(script).await);
     let program = world.program(plain(Protocol::Http), &[backend.address]);
     let mut up = world.connect(&program).await.unwrap();
@@ -109,7 +113,10 @@ async fn a_head_that_stops_short_is_truncated() {
 
 #[tokio::test]
 async fn a_sized_body_that_stops_short_is_truncated() {
-    assert_eq!(fails(&[Do::AnswerAndClose("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhi")]).await.kind(), UpstreamErrorKind::Truncated);
+    assert_eq!(
+        fails(&[Do::AnswerAndClose("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhi")]).await.kind(),
+        UpstreamErrorKind::Truncated
+    );
 }
 
 #[tokio::test]
@@ -156,7 +163,10 @@ async fn a_body_is_not_held_to_the_budget_of_the_head() {
 #[tokio::test]
 async fn both_directions_run_at_once() {
     // The backend answers what it was sent while it is still being sent more than sockets and we would hold.
-    let (world, backend) = (World::new(), RawBackend::start(&[Do::AnswerAfter { seen: "\r\n\r\n", with: "HTTP/1.1 200 OK\r\n\r\n" }, Do::Echo]).await);
+    let (world, backend) = (
+        World::new(),
+        RawBackend::start(&[Do::AnswerAfter { seen: "\r\n\r\n", with: "HTTP/1.1 200 OK\r\n\r\n" }, Do::Echo]).await,
+    );
     let program = world.program(plain(Protocol::Http), &[backend.address]);
     let mut up = world.connect(&program).await.unwrap();
     let (piece, pieces) = (vec![b'z'; 64 * 1024], 512);

@@ -19,7 +19,8 @@ fn mirror(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, _: usi
     Box::pin(async move {
         let head = format!("{} {} {:?}", request.method(), request.uri(), request.headers().keys().collect::<Vec<_>>());
         let mut body = request.into_body();
-        let mut send = respond.send_response(Response::builder().header("seen", head).body(()).unwrap(), false).unwrap();
+        let mut send =
+            respond.send_response(Response::builder().header("seen", head).body(()).unwrap(), false).unwrap();
         while let Some(Ok(data)) = body.data().await {
             let _ = body.flow_control().release_capacity(data.len());
             let _ = send.send_data(data, false);
@@ -195,8 +196,9 @@ async fn what_is_not_http_2_is_no_answer() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_in_time() {
-    let limits = crate::settings::HttpLimits { upstream_idle_timeout: std::time::Duration::from_secs(2), ..Default::default() };
-    let (world, backend) = (World::with(limits), Http2Backend::start(Options::plain(numbered)).await);
+    let limits =
+        crate::settings::HttpLimits { upstream_idle_timeout: std::time::Duration::from_secs(2), ..Default::default() };
+    let (world, backend) = (World::with(&limits), Http2Backend::start(Options::plain(numbered)).await);
     let program = world.program(plain(Protocol::Http2), &[backend.address]);
     world.get(&program).await;
     assert!(world.upstreams.sweep());

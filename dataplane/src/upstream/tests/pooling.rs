@@ -29,7 +29,10 @@ async fn a_clean_exchange_leaves_its_connection_for_the_next() {
 
 #[tokio::test]
 async fn a_backend_that_says_close_is_believed() {
-    assert_eq!(connections_for_three(&[Do::Answer("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")]).await, 3);
+    assert_eq!(
+        connections_for_three(&[Do::Answer("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")]).await,
+        3
+    );
 }
 
 #[tokio::test]
@@ -44,12 +47,20 @@ async fn http_1_0_is_kept_only_if_it_says_so() {
 
 #[tokio::test]
 async fn surplus_bytes_end_a_connection() {
-    assert_eq!(connections_for_three(&[Do::Answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\n\r\n")]).await, 3);
+    assert_eq!(
+        connections_for_three(&[Do::Answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\n\r\n")])
+            .await,
+        3
+    );
 }
 
 #[tokio::test]
 async fn a_promise_too_short_to_use_is_not_used() {
-    assert_eq!(connections_for_three(&[Do::Answer("HTTP/1.1 200 OK\r\nkeep-alive: timeout=1\r\ncontent-length: 0\r\n\r\n")]).await, 3);
+    assert_eq!(
+        connections_for_three(&[Do::Answer("HTTP/1.1 200 OK\r\nkeep-alive: timeout=1\r\ncontent-length: 0\r\n\r\n")])
+            .await,
+        3
+    );
 }
 
 #[tokio::test]
@@ -100,7 +111,7 @@ async fn a_fresh_connection_is_fresh() {
 #[tokio::test]
 async fn idle_connections_are_bounded_per_endpoint() {
     let limits = HttpLimits { max_idle_per_endpoint: 1, ..HttpLimits::default() };
-    let (world, backend) = (World::with(limits), RawBackend::start(FOREVER).await);
+    let (world, backend) = (World::with(&limits), RawBackend::start(FOREVER).await);
     let program = world.program(plain(Protocol::Http), &[backend.address]);
     let mut both = Vec::new();
     for _ in 0..2 {
@@ -116,7 +127,7 @@ async fn idle_connections_are_bounded_per_endpoint() {
 #[tokio::test]
 async fn an_idle_connection_expires() {
     let limits = HttpLimits { upstream_idle_timeout: Duration::from_secs(3), ..HttpLimits::default() };
-    let (world, backend) = (World::with(limits), RawBackend::start(FOREVER).await);
+    let (world, backend) = (World::with(&limits), RawBackend::start(FOREVER).await);
     let program = world.program(plain(Protocol::Http), &[backend.address]);
     world.get(&program).await;
     assert!(world.upstreams.sweep() && world.upstreams.sweep());
@@ -154,6 +165,7 @@ async fn a_recompiled_backend_keeps_its_connections() {
 async fn plain_http_1_and_http_2_are_kept_apart() {
     let world = World::new();
     let address = "127.0.0.1:9".parse().unwrap();
-    let (http1, http2) = (world.program(plain(Protocol::Http), &[address]), world.program(plain(Protocol::Http2), &[address]));
+    let (http1, http2) =
+        (world.program(plain(Protocol::Http), &[address]), world.program(plain(Protocol::Http2), &[address]));
     assert_ne!(http1.identity, http2.identity);
 }

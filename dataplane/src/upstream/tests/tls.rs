@@ -13,7 +13,11 @@ use crate::upstream::{BackendProgram, ConnectError, TlsReason, Want};
 const ALPN: &[&str] = &["http/1.1"];
 
 /// What connecting with `policy` ends in when the backend's certificate carries `names` and `uris`.
-async fn meet(names: &[&str], uris: &[&str], policy: impl Fn(&Authority) -> ir::BackendTls) -> Result<String, ConnectError> {
+async fn meet(
+    names: &[&str],
+    uris: &[&str],
+    policy: impl Fn(&Authority) -> ir::BackendTls,
+) -> Result<String, ConnectError> {
     let (world, authority) = (World::new(), Authority::new());
     let address = tls_backend(authority.identity(names, uris).server_config(None, ALPN)).await;
     let program = world.program(over_tls(Protocol::Http, policy(&authority)), &[address]);
@@ -41,7 +45,10 @@ async fn another_name_is_refused() {
 #[tokio::test]
 async fn another_authority_is_refused() {
     let stranger = Authority::new();
-    assert_eq!(meet(&["app.test"], &[], |_| stranger.policy("app.test", &[])).await, refused(TlsReason::UntrustedIssuer));
+    assert_eq!(
+        meet(&["app.test"], &[], |_| stranger.policy("app.test", &[])).await,
+        refused(TlsReason::UntrustedIssuer)
+    );
 }
 
 #[tokio::test]

@@ -73,8 +73,7 @@ impl Setup {
             source: ir::Source::Endpoints,
             connect_timeout: Duration::from_secs(5),
         })));
-        let mut endpoints: Vec<_> =
-            addresses.iter().map(|&address| ir::Endpoint { address, ready: true }).collect();
+        let mut endpoints: Vec<_> = addresses.iter().map(|&address| ir::Endpoint { address, ready: true }).collect();
         endpoints.sort();
         self.snapshot.insert(ir::Resource::Endpoints(Arc::new(ir::Endpoints { key, endpoints })));
         self

@@ -64,7 +64,11 @@ impl Identity {
     }
 
     /// Accepts who comes, or only who has a certificate of `clients`.
-    pub(in crate::upstream::tests) fn server_config(&self, clients: Option<&Authority>, alpn: &[&str]) -> Arc<ServerConfig> {
+    pub(in crate::upstream::tests) fn server_config(
+        &self,
+        clients: Option<&Authority>,
+        alpn: &[&str],
+    ) -> Arc<ServerConfig> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
         let builder = match clients {

@@ -86,7 +86,11 @@ async fn serve(io: impl AsyncRead + AsyncWrite + Unpin, options: &Options) {
 }
 
 /// Answers 200 with the number of the request on its connection.
-pub(in crate::upstream::tests) fn numbered(_: Request<RecvStream>, mut respond: SendResponse<Bytes>, number: usize) -> Handling {
+pub(in crate::upstream::tests) fn numbered(
+    _: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    number: usize,
+) -> Handling {
     Box::pin(async move {
         let mut body = respond.send_response(http::Response::new(()), false).unwrap();
         let _ = body.send_data(number.to_string().into(), true);

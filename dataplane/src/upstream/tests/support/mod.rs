@@ -2,8 +2,8 @@
 
 pub(super) mod authority;
 pub(super) mod http2_backend;
-pub(super) mod raw_backend;
 pub(super) mod name_server;
+pub(super) mod raw_backend;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,14 +26,18 @@ pub(in crate::upstream::tests) struct World {
 
 impl World {
     pub(in crate::upstream::tests) fn new() -> Self {
-        Self::with(HttpLimits::default())
+        Self::with(&HttpLimits::default())
     }
 
-    pub(in crate::upstream::tests) fn with(limits: HttpLimits) -> Self {
-        Self { upkeep: Upkeep::new(tokio::runtime::Handle::current()), upstreams: Upstreams::new(&limits, 7) }
+    pub(in crate::upstream::tests) fn with(limits: &HttpLimits) -> Self {
+        Self { upkeep: Upkeep::new(tokio::runtime::Handle::current()), upstreams: Upstreams::new(limits, 7) }
     }
 
-    pub(in crate::upstream::tests) fn program(&self, backend: ir::Backend, addresses: &[SocketAddr]) -> Arc<BackendProgram> {
+    pub(in crate::upstream::tests) fn program(
+        &self,
+        backend: ir::Backend,
+        addresses: &[SocketAddr],
+    ) -> Arc<BackendProgram> {
         self.recompile(backend, addresses, None)
     }
 
@@ -48,7 +52,10 @@ impl World {
         BackendProgram::compile(&Arc::new(backend), Some(&endpoints), &|_| None, previous, &self.upkeep)
     }
 
-    pub(in crate::upstream::tests) async fn connect(&self, program: &Arc<BackendProgram>) -> Result<Upstream, ConnectError> {
+    pub(in crate::upstream::tests) async fn connect(
+        &self,
+        program: &Arc<BackendProgram>,
+    ) -> Result<Upstream, ConnectError> {
         self.connect_wanting(program, Want::Any).await
     }
 
@@ -57,7 +64,7 @@ impl World {
         program: &Arc<BackendProgram>,
         want: Want,
     ) -> Result<Upstream, ConnectError> {
-        let endpoint = self.upstreams.pick(program, None).ok_or(ConnectError::NoEndpoint)?;
+        let endpoint = self.upstreams.pick(program, None).ok_or(ConnectError::Refused)?;
         self.upstreams.connect(program, &endpoint, want, Instant::now() + PATIENCE).await
     }
 
@@ -83,7 +90,10 @@ impl Answer {
 }
 
 /// Sends a request without a body and reads the answer.
-pub(in crate::upstream::tests) async fn exchange(mut up: Upstream, head: Box<RequestHeader>) -> Result<Answer, UpstreamError> {
+pub(in crate::upstream::tests) async fn exchange(
+    mut up: Upstream,
+    head: Box<RequestHeader>,
+) -> Result<Answer, UpstreamError> {
     up.write_head(head, true).await?;
     let (reused, http2) = (up.reused(), up.is_http2());
     let (head, body) = answer(&mut up).await?;
@@ -92,7 +102,9 @@ pub(in crate::upstream::tests) async fn exchange(mut up: Upstream, head: Box<Req
 }
 
 /// Reads a final head and all of the body.
-pub(in crate::upstream::tests) async fn answer(up: &mut Upstream) -> Result<(Box<ResponseHeader>, Vec<u8>), UpstreamError> {
+pub(in crate::upstream::tests) async fn answer(
+    up: &mut Upstream,
+) -> Result<(Box<ResponseHeader>, Vec<u8>), UpstreamError> {
     let head = final_head(up).await?;
     let mut body = Vec::new();
     while let Some(chunk) = up.read_body().await? {
