@@ -81,4 +81,3 @@ func (l Layout) Apply(yaml string) error {
 	}
 	return nil
 }
-

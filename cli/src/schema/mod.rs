@@ -9,6 +9,7 @@
 
 mod catalogue;
 mod check;
+mod format;
 mod rules;
 mod suggest;
 
