@@ -25,6 +25,9 @@ use crate::upstream::{Upgraded, Upstream, UpstreamError, UpstreamErrorKind, WRIT
 
 /// Response bytes that wait for the client at most, before no more are taken from the backend.
 const BOUND: usize = 64 * 1024;
+/// What of a request is still passed on after its response was complete.
+const AFTERWARDS: Duration = Duration::from_secs(5);
+const AFTERWARDS_BYTES: u64 = 64 * 1024 * 1024;
 /// Informational responses that a backend may send before its answer.
 const MAX_INFORMATIONAL: u32 = 32;
 /// The idle time is watched in this many steps: it is exact to one of them, and costs no clock read per read.
@@ -139,6 +142,9 @@ pub(super) async fn run(mut exchange: Exchange<'_>, now: Instant) -> Ended {
             return ended;
         }
     }
+    if state.sending && exchange.down.must_be_read() {
+        exchange.finish_request(&mut state).await;
+    }
     exchange.up.release(!state.sending);
     Ended::Complete
 }
@@ -166,6 +172,37 @@ impl Exchange<'_> {
             return Poll::Ready(event);
         }
         self.poll_timers(cx, state)
+    }
+
+    /// The response is complete, the request is not: some backends answer before they read. The rest is passed on as
+    /// long as it comes swiftly, since an HTTP/1 client must be read from in any case, or its answer could be lost.
+    async fn finish_request(&mut self, state: &mut State) {
+        let until = Instant::now() + AFTERWARDS;
+        let allowed = self.log.bytes_in + AFTERWARDS_BYTES;
+        while state.sending && self.log.bytes_in < allowed {
+            let event = poll_fn(|cx| {
+                if self.up.pending_bytes() > 0 {
+                    let _ = pin!(self.up.flush()).poll(cx);
+                }
+                if let Poll::Ready(Err(_)) = self.down.poll_flush(cx) {
+                    return Poll::Ready(Event::ClientGone);
+                }
+                if let Poll::Ready(event) = self.poll_client(cx, state) {
+                    return Poll::Ready(event);
+                }
+                self.timer.poll(cx, Some(until)).map(|()| Event::Late { idle: false })
+            })
+            .await;
+            let Event::Request(Ok(incoming)) = event else { return };
+            if self.request(incoming, state).await.is_some() {
+                return;
+            }
+        }
+        poll_fn(|cx| match pin!(self.up.flush()).poll(cx) {
+            Poll::Pending => self.timer.poll(cx, Some(until)),
+            Poll::Ready(()) => Poll::Ready(()),
+        })
+        .await;
     }
 
     fn poll_upstream(&mut self, cx: &mut Context<'_>, reading: Reading) -> Poll<Event> {

@@ -1,6 +1,6 @@
 //! The backend's response head on its way to the client: filters, framing, and nothing else changed.
 
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, HOST};
 use http::response::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use pingora_http::ResponseHeader;
@@ -42,13 +42,15 @@ pub(super) fn prepare<'f>(
 pub(super) fn edit(headers: &mut HeaderMap, edits: &HeaderEdits) {
     let HeaderEdits { set, add, remove } = edits;
     let editable = |name: &http::HeaderName| !is_hop_by_hop(name) && *name != CONTENT_LENGTH;
+    // There is one host, always: it may be another, but neither none nor two.
+    let droppable = |name: &http::HeaderName| editable(name) && *name != HOST;
     for (name, value) in set.iter().filter(|(name, _)| editable(name)) {
         headers.insert(name, value.clone());
     }
-    for (name, value) in add.iter().filter(|(name, _)| editable(name)) {
+    for (name, value) in add.iter().filter(|(name, _)| droppable(name)) {
         headers.append(name, value.clone());
     }
-    for name in remove.iter().filter(|name| editable(name)) {
+    for name in remove.iter().filter(|name| droppable(name)) {
         headers.remove(name);
     }
 }
@@ -56,8 +58,7 @@ pub(super) fn edit(headers: &mut HeaderMap, edits: &HeaderEdits) {
 /// Names that a trailer section must not carry (RFC 9110, 6.5.1).
 pub(super) fn clean_trailers(trailers: Option<HeaderMap>) -> Option<HeaderMap> {
     let mut trailers = trailers?;
-    let forbidden =
-        |name: &http::HeaderName| is_hop_by_hop(name) || *name == CONTENT_LENGTH || *name == http::header::HOST;
+    let forbidden = |name: &http::HeaderName| is_hop_by_hop(name) || *name == CONTENT_LENGTH || *name == HOST;
     if trailers.keys().any(forbidden) {
         let names: Vec<_> = trailers.keys().filter(|name| forbidden(name)).cloned().collect();
         for name in names {

@@ -79,7 +79,7 @@ async fn a_head_that_trickles_is_cut_at_the_deadline() {
     };
     soon("the end of the trickle", trickle).await;
     assert!(backend.seen().is_empty());
-    assert_eq!(gateway.metric("portcullis_dataplane_request_flags_total{flag=\"DT\"}").await, 1);
+    gateway.counts("portcullis_dataplane_request_flags_total{flag=\"DT\"}", 1).await;
 
     let mut client = gateway.connect().await;
     client.send("GET / HTTP/1.1\r\nhost: a\r\nx: ").await;

@@ -2,16 +2,22 @@
 //!
 //! Backends are written here, byte by byte, because what matters is what they see and how they misbehave.
 
-#![allow(clippy::unwrap_used)]
+// Buffers live in the futures of the support module: a test runs one of them.
+// Everything of the support module is for the modules beside it, which no lint of a test binary sees.
+#![allow(clippy::unwrap_used, clippy::large_futures, unreachable_pub)]
 
 mod bodies;
+mod client_address;
 mod framing;
 mod h1_connection;
+mod h2_connection;
 mod h2_pairs;
 mod limits;
 mod local_answers;
+mod mirrors;
 mod responses;
 mod retries;
+mod routing;
 mod support;
 mod timeouts;
 mod upgrades;

@@ -167,6 +167,11 @@ impl Downstream {
         matches!(self, Self::H2(h2) if h2.was_malformed())
     }
 
+    /// Whether a client that is still sending must be read from, lest it miss our answer. HTTP/2 says "enough" itself.
+    pub(super) fn must_be_read(&self) -> bool {
+        matches!(self, Self::H1(_))
+    }
+
     /// No further request is taken on this connection; the response head says so if it is still to be sent.
     pub(super) fn close_after(&mut self) {
         if let Self::H1(h1) = self {

@@ -1,5 +1,6 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use portcullis_dataplane::{AccessLog, ConfigLink, DataPlane, Handle, Settings};
@@ -26,8 +27,7 @@ pub struct Gateway {
 
 impl Setup {
     pub fn new() -> Self {
-        // Free a moment ago; nobody else on this machine asks for exactly this one.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let listener = ir::ListenerKey::new(ir::GatewayKey::new("test", "gateway"), "http");
         let mut snapshot = ir::Snapshot::default();
         snapshot.insert(ir::Resource::Listener(Arc::new(ir::Listener {
@@ -140,6 +140,11 @@ impl Gateway {
         client.response().await
     }
 
+    /// Waits for a value: a request is counted when its last byte has left, which the client may see first.
+    pub async fn counts(&self, line: &str, value: u64) {
+        super::soon(line, async { while self.metric(line).await != value {} }).await;
+    }
+
     /// The value of a metric's line that begins with `line`; 0 if there is none.
     pub async fn metric(&self, line: &str) -> u64 {
         let mut client = Client::connect(self.handle.admin_address()).await;
@@ -147,6 +152,19 @@ impl Gateway {
         let text = client.response().await.text();
         let found = text.lines().find(|candidate| candidate.starts_with(line));
         found.map_or(0, |found| found.rsplit(' ').next().unwrap().parse().unwrap())
+    }
+}
+
+/// A port that nobody listens on, outside of the range that the system gives to clients: one of those could be taken
+/// between the choice and the bind. Each process of this machine's tests begins elsewhere.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 200).unwrap() * 100;
+    loop {
+        let port = 10_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
     }
 }
 
