@@ -105,9 +105,7 @@ impl Upstreams {
         let dialled = dial(backend, key.address, want == Want::Http1Only, limit.deadline).await;
         limit.judge(endpoint, dialled.as_ref().map(|_| ()).map_err(|error| *error));
         // The far side may have learnt HTTP/2 since it last chose.
-        match http2::adopt(&self.pool, key, backend, endpoint.shared(), dialled?, open, limit.deadline, &mut None)
-            .await?
-        {
+        match http2::adopt(&self.pool, key, backend, endpoint.shared(), dialled?, open, limit.deadline).await? {
             Opened::Http2(stream) => Ok(Upstream::http2(stream, self.origin(backend, endpoint, key))),
             Opened::Http1(Some((wire, open))) => self.fresh_http1(wire, open, backend, endpoint, key),
             Opened::Http1(None) => Err(ConnectError::Protocol),

@@ -22,8 +22,7 @@ use super::error::ConnectError;
 use super::pool::{Pool, PoolKey};
 use super::stream::OpenGuard;
 use super::wire::Wire;
-use connection::{Connection, Settled};
-use hosts::{Dial, Place};
+use hosts::Place;
 
 /// What asking for an HTTP/2 stream ended in. Made once per stream and taken apart at once.
 #[allow(clippy::large_enum_variant)]
@@ -43,7 +42,7 @@ pub(super) async fn open(
 ) -> Result<Opened, ConnectError> {
     loop {
         let place = pool.hosts().find(key, pool);
-        let mut task = match place {
+        let task = match place {
             Place::Taken(slot) => return Ok(Opened::Http2(Http2::new(slot, backend.is_tls()))),
             Place::Http1 => return Ok(Opened::Http1(None)),
             Place::Full => return Err(ConnectError::Overloaded),
@@ -60,31 +59,28 @@ pub(super) async fn open(
                 }
                 continue;
             }
-            Place::Dial(task) => Some(task),
+            Place::Dial(task) => task,
         };
         pool.sweep_while_needed();
         let limit = Limit::new(backend, deadline);
         let opened = match pool.open() {
             None => Err(ConnectError::Overloaded),
             Some(open) => match dial(backend, key.address, false, limit.deadline).await {
-                Ok(dialled) => adopt(pool, key, backend, endpoint, dialled, open, limit.deadline, &mut task).await,
+                Ok(dialled) => adopt(pool, key, backend, endpoint, dialled, open, limit.deadline).await,
                 Err(error) => Err(error),
             },
         };
         let outcome = opened.as_ref().map(|_| ()).map_err(|error| *error);
         limit.judge(endpoint, outcome);
         // A request that ran out of its own time says nothing about the endpoint: the next in line tries.
-        if let Some(task) = task
-            && !limit.is_request_out_of_time(outcome)
-        {
+        if !limit.is_request_out_of_time(outcome) {
             task.report(outcome);
         }
         return opened;
     }
 }
 
-/// Makes a new connection known by the protocol that was agreed on. An HTTP/2 one takes over the duty to report.
-#[allow(clippy::too_many_arguments)]
+/// Makes a new connection known by the protocol that was agreed on.
 pub(super) async fn adopt(
     pool: &Arc<Pool>,
     key: PoolKey,
@@ -93,7 +89,6 @@ pub(super) async fn adopt(
     dialled: Dialled,
     open: OpenGuard,
     deadline: Instant,
-    task: &mut Option<Dial>,
 ) -> Result<Opened, ConnectError> {
     let Dialled { wire, http2 } = dialled;
     if !http2 {
@@ -103,34 +98,9 @@ pub(super) async fn adopt(
         return Ok(Opened::Http1(Some((wire, open))));
     }
     let establishing = connection::establish(wire, Arc::clone(endpoint), open);
-    let (connection, settled) =
-        timeout_at(deadline.into(), establishing).await.map_err(|_| ConnectError::Timeout)??;
-    // Our own stream does not wait; others share the connection once it has said how many it takes.
+    let connection = timeout_at(deadline.into(), establishing).await.map_err(|_| ConnectError::Timeout)??;
+    // Our own place first: those who wait must not take it.
     let slot = connection.reserve().ok_or(ConnectError::Protocol)?;
-    tokio::spawn(share_when_settled(Arc::clone(pool), key, connection, settled, task.take()));
+    pool.hosts().add(key, connection);
     Ok(Opened::Http2(Http2::new(slot, backend.is_tls())))
-}
-
-/// Ends with the connection's first answer, its end or its silence; so it is bounded as they are.
-async fn share_when_settled(
-    pool: Arc<Pool>,
-    key: PoolKey,
-    connection: Arc<Connection>,
-    settled: Settled,
-    task: Option<Dial>,
-) {
-    let outcome = match settled.await {
-        Ok(()) => {
-            pool.hosts().add(key, connection);
-            pool.sweep_while_needed();
-            Ok(())
-        }
-        Err(_) => {
-            connection.endpoint().connect_failed();
-            Err(ConnectError::Protocol)
-        }
-    };
-    if let Some(task) = task {
-        task.report(outcome);
-    }
 }
