@@ -38,6 +38,7 @@ async fn a_drain_lets_requests_end_and_closes_idle_connections() {
     let mut text = String::new();
     busy.read_to_string(&mut text).await.unwrap();
     assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("ok"), "{text}");
+    assert!(text.to_lowercase().contains("connection: close"), "{text}");
     let report = tokio::time::timeout(super::plane::PATIENCE, plane.handle.wait()).await.unwrap();
     assert_eq!(report.aborted_connections, 0);
 }
