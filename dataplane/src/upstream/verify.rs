@@ -87,7 +87,8 @@ impl ServerCertVerifier for BackendVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let leaf = ParsedCertificate::try_from(end_entity)?;
-        verify_server_cert_signed_by_trust_anchor(&leaf, &self.roots, intermediates, now, self.algorithms.all)?;
+        verify_server_cert_signed_by_trust_anchor(&leaf, &self.roots, intermediates, now, self.algorithms.all)
+            .map_err(unsigned_is_untrusted)?;
         if self.names.is_empty() {
             verify_server_name(&leaf, server_name)?;
         } else {
@@ -116,6 +117,15 @@ impl ServerCertVerifier for BackendVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+/// A root of the same name but another key: the chain leads there, and its signature does not hold. Said of the chain
+/// alone: a signature of the handshake that does not hold is no matter of issuers.
+fn unsigned_is_untrusted(error: Error) -> Error {
+    match error {
+        Error::InvalidCertificate(CertificateError::BadSignature) => CertificateError::UnknownIssuer.into(),
+        error => error,
     }
 }
 
