@@ -17,6 +17,9 @@ use super::endpoints::Endpoint;
 use super::error::{ConnectError, TlsReason};
 use super::wire::Wire;
 
+/// How long a peer may leave what TCP sends without a word.
+const SILENCE: Duration = Duration::from_secs(60);
+
 /// A connection with the protocol to speak on it.
 #[derive(Debug)]
 pub(super) struct Dialled {
@@ -95,10 +98,13 @@ async fn tcp(address: SocketAddr) -> Result<TcpStream, ConnectError> {
         io::ErrorKind::TimedOut => ConnectError::Timeout,
         _ => ConnectError::Refused,
     })?;
-    // Both are wishes: a connection without them still works.
+    // All are wishes: a connection without them still works. A peer that vanished without a word is noticed after
+    // [`SILENCE`], be it that data stays unacknowledged or that keep-alive probes do.
     let _ = stream.set_nodelay(true);
-    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10));
-    let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+    let socket = SockRef::from(&stream);
+    let probes = TcpKeepalive::new().with_time(SILENCE / 2).with_interval(SILENCE / 6).with_retries(3);
+    let _ = socket.set_tcp_keepalive(&probes);
+    let _ = socket.set_tcp_user_timeout(Some(SILENCE));
     Ok(stream)
 }
 
@@ -109,7 +115,8 @@ fn tls_reason(error: &io::Error) -> TlsReason {
     };
     match error {
         TlsError::InvalidCertificate(error) => match error {
-            CertificateError::UnknownIssuer => TlsReason::UntrustedIssuer,
+            // A root of the same name but another key: the chain leads there, and its signature does not hold.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsReason::UntrustedIssuer,
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TlsReason::WrongName,
             _ => TlsReason::BadCertificate,
         },

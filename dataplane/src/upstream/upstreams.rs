@@ -10,7 +10,7 @@ use super::balance::Rng;
 use super::connect::{Limit, dial};
 use super::endpoints::{Endpoint, EndpointRef};
 use super::error::ConnectError;
-use super::http2::{self, Opened};
+use super::http2::{self, Opened, Site};
 use super::pool::{Pool, PoolKey};
 use super::session::{Origin, Upstream};
 use super::stream::{OpenGuard, Stream};
@@ -65,7 +65,7 @@ impl Upstreams {
         }
         if may_http2 {
             // Boxed: making a connection is the rare case, and its future is large.
-            match Box::pin(http2::open(&self.pool, key, backend, endpoint.shared(), deadline)).await? {
+            match Box::pin(http2::open(self.site(backend, endpoint, key), deadline)).await? {
                 Opened::Http2(stream) => return Ok(Upstream::http2(stream, self.origin(backend, endpoint, key))),
                 Opened::Http1(Some((wire, open))) => return self.fresh_http1(wire, open, backend, endpoint, key),
                 Opened::Http1(None) => {}
@@ -105,7 +105,7 @@ impl Upstreams {
         let dialled = dial(backend, key.address, want == Want::Http1Only, limit.deadline).await;
         limit.judge(endpoint, dialled.as_ref().map(|_| ()).map_err(|error| *error));
         // The far side may have learnt HTTP/2 since it last chose.
-        match http2::adopt(&self.pool, key, backend, endpoint.shared(), dialled?, open, limit.deadline).await? {
+        match http2::adopt(self.site(backend, endpoint, key), dialled?, open, limit.deadline).await? {
             Opened::Http2(stream) => Ok(Upstream::http2(stream, self.origin(backend, endpoint, key))),
             Opened::Http1(Some((wire, open))) => self.fresh_http1(wire, open, backend, endpoint, key),
             Opened::Http1(None) => Err(ConnectError::Protocol),
@@ -123,6 +123,10 @@ impl Upstreams {
         let stream = Box::new(Stream::new(wire, open));
         // Always one of ours; a wrong answer would be a refused request, never a panic.
         Upstream::http1(stream, false, self.origin(backend, endpoint, key)).ok_or(ConnectError::Protocol)
+    }
+
+    fn site<'a>(&'a self, backend: &'a BackendProgram, endpoint: &'a EndpointRef, key: PoolKey) -> Site<'a> {
+        Site { pool: &self.pool, key, backend, endpoint: endpoint.shared() }
     }
 
     fn origin(&self, backend: &BackendProgram, endpoint: &EndpointRef, key: PoolKey) -> Origin {

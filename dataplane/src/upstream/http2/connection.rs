@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
 use h2::{Ping, PingPong};
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use crate::upstream::ConnectError;
@@ -23,7 +24,9 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Request bytes that a connection buffers for the network.
 const SEND_BUFFER: usize = 64 * 1024;
-const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// Rare: servers take more than one ping in five minutes for abuse and close (gRPC's default), and a peer that is gone
+/// is noticed by TCP long before (see `connect::tcp`).
+const PING_INTERVAL: Duration = Duration::from_secs(360);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -47,12 +50,15 @@ pub(super) struct Slot {
     pub(super) reused: bool,
 }
 
+/// Told once a connection is known to speak HTTP/2 and to have said how many streams it takes; dropped if it never is.
+pub(super) type Settled = oneshot::Receiver<()>;
+
 /// Shakes hands and starts the task that moves the connection. Bounded by the caller's deadline.
 pub(super) async fn establish(
     wire: Wire,
     endpoint: Arc<Endpoint>,
     open: OpenGuard,
-) -> Result<Arc<Connection>, ConnectError> {
+) -> Result<(Arc<Connection>, Settled), ConnectError> {
     let mut builder = client::Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW)
@@ -63,8 +69,9 @@ pub(super) async fn establish(
         .enable_push(false);
     let (send, connection) = builder.handshake(wire).await.map_err(|_| ConnectError::Protocol)?;
     let closed = Arc::new(AtomicBool::new(false));
-    tokio::spawn(drive(connection, Arc::clone(&closed), open));
-    Ok(Arc::new(Connection {
+    let (settled, told) = oneshot::channel();
+    tokio::spawn(drive(connection, Arc::clone(&closed), settled, open));
+    let connection = Arc::new(Connection {
         send,
         endpoint,
         active: AtomicUsize::new(0),
@@ -72,7 +79,8 @@ pub(super) async fn establish(
         begun_at_sweep: AtomicU32::new(0),
         idle_ticks: AtomicU32::new(0),
         closed,
-    }))
+    });
+    Ok((connection, told))
 }
 
 impl Connection {
@@ -94,6 +102,10 @@ impl Connection {
         self.active.fetch_add(1, Ordering::Relaxed);
         let reused = self.begun.fetch_add(1, Ordering::Relaxed) > 0;
         Some(Slot { connection: Arc::clone(self), send, reused })
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// No new streams; those that run go on.
@@ -126,11 +138,16 @@ impl Drop for Slot {
 }
 
 /// Moves the connection until it ends or no longer answers pings. It ends by itself when the last handle is gone.
-async fn drive(mut connection: client::Connection<Wire, Bytes>, closed: Arc<AtomicBool>, _open: OpenGuard) {
+async fn drive(
+    mut connection: client::Connection<Wire, Bytes>,
+    closed: Arc<AtomicBool>,
+    settled: oneshot::Sender<()>,
+    _open: OpenGuard,
+) {
     match connection.ping_pong() {
         Some(pings) => tokio::select! {
             _ = connection => {}
-            () = until_silent(pings) => {}
+            () = until_silent(pings, settled) => {}
         },
         None => {
             let _ = connection.await;
@@ -139,12 +156,15 @@ async fn drive(mut connection: client::Connection<Wire, Bytes>, closed: Arc<Atom
     closed.store(true, Ordering::Relaxed);
 }
 
-/// Returns when a ping stays without an answer.
-async fn until_silent(mut pings: PingPong) {
-    loop {
-        sleep(PING_INTERVAL).await;
-        if !matches!(timeout(PING_TIMEOUT, pings.ping(Ping::opaque())).await, Ok(Ok(_))) {
-            return;
+/// Returns when a ping stays without an answer. The first one goes at once: SETTINGS are the first thing that a server
+/// sends, so they have come when its answer has.
+async fn until_silent(mut pings: PingPong, settled: oneshot::Sender<()>) {
+    let mut settled = Some(settled);
+    while let Ok(Ok(_)) = timeout(PING_TIMEOUT, pings.ping(Ping::opaque())).await {
+        if let Some(settled) = settled.take() {
+            // Nobody waits if the request that made the connection was cancelled.
+            let _ = settled.send(());
         }
+        sleep(PING_INTERVAL).await;
     }
 }
