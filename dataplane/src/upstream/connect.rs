@@ -115,8 +115,7 @@ fn tls_reason(error: &io::Error) -> TlsReason {
     };
     match error {
         TlsError::InvalidCertificate(error) => match error {
-            // A root of the same name but another key: the chain leads there, and its signature does not hold.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsReason::UntrustedIssuer,
+            CertificateError::UnknownIssuer => TlsReason::UntrustedIssuer,
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TlsReason::WrongName,
             _ => TlsReason::BadCertificate,
         },
