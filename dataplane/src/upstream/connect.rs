@@ -17,7 +17,7 @@ use super::endpoints::Endpoint;
 use super::error::{ConnectError, TlsReason};
 use super::wire::Wire;
 
-/// How long a peer may leave what TCP sends without a word.
+/// After this an idle peer that vanished without a word is noticed.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// A connection with the protocol to speak on it.
@@ -98,13 +98,10 @@ async fn tcp(address: SocketAddr) -> Result<TcpStream, ConnectError> {
         io::ErrorKind::TimedOut => ConnectError::Timeout,
         _ => ConnectError::Refused,
     })?;
-    // All are wishes: a connection without them still works. A peer that vanished without a word is noticed after
-    // [`SILENCE`], be it that data stays unacknowledged or that keep-alive probes do.
+    // Both are wishes: a connection without them still works.
     let _ = stream.set_nodelay(true);
-    let socket = SockRef::from(&stream);
     let probes = TcpKeepalive::new().with_time(SILENCE / 2).with_interval(SILENCE / 6).with_retries(3);
-    let _ = socket.set_tcp_keepalive(&probes);
-    let _ = socket.set_tcp_user_timeout(Some(SILENCE));
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&probes);
     Ok(stream)
 }
 

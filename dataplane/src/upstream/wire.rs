@@ -1,7 +1,7 @@
 //! The bytes below HTTP: TCP, or TLS over it.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -30,12 +30,18 @@ impl Wire {
     }
 }
 
+impl AsFd for Wire {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Plain(tcp) => tcp.as_fd(),
+            Self::Tls(tls) => tls.get_ref().0.as_fd(),
+        }
+    }
+}
+
 impl AsRawFd for Wire {
     fn as_raw_fd(&self) -> RawFd {
-        match self {
-            Self::Plain(tcp) => tcp.as_raw_fd(),
-            Self::Tls(tls) => tls.get_ref().0.as_raw_fd(),
-        }
+        self.as_fd().as_raw_fd()
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
 use h2::{Ping, PingPong};
+use socket2::SockRef;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
@@ -24,8 +25,11 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Request bytes that a connection buffers for the network.
 const SEND_BUFFER: usize = 64 * 1024;
+/// How long a backend may leave sent bytes without an acknowledgement. New streams would go the way of the old ones
+/// until it is noticed; an HTTP/1 connection ends with its exchange, so it needs no such bound.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 /// Rare: servers take more than one ping in five minutes for abuse and close (gRPC's default), and a peer that is gone
-/// is noticed by TCP long before (see `connect::tcp`).
+/// is noticed by TCP long before.
 const PING_INTERVAL: Duration = Duration::from_secs(360);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -59,6 +63,8 @@ pub(super) async fn establish(
     endpoint: Arc<Endpoint>,
     open: OpenGuard,
 ) -> Result<(Arc<Connection>, Settled), ConnectError> {
+    // A wish: a connection without it still works.
+    let _ = SockRef::from(&wire).set_tcp_user_timeout(Some(UNACKNOWLEDGED));
     let mut builder = client::Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW)
