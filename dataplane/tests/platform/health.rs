@@ -10,6 +10,8 @@ async fn figures_are_told_to_a_server_that_asks_for_them() {
     plane.put([http("web", port), redirect("shop", &["web"], "to.example")]).await;
     let key = ResourceKey::Route(RouteKey::http("ns", "shop", 0));
     plane.observe(vec![key.clone()], 100).await;
+    // What was counted before the question was heard is not told: the first report says that it was.
+    assert!(plane.health().await.resources.is_empty());
     get(loopback(port), "/").await;
     let health = loop {
         let health = plane.health().await;
