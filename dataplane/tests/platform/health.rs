@@ -12,8 +12,9 @@ async fn figures_are_told_to_a_server_that_asks_for_them() {
     plane.observe(vec![key.clone()], 100).await;
     // What was counted before the question was heard is not told: the first report says that it was.
     assert!(plane.health().await.resources.is_empty());
-    get(loopback(port), "/").await;
+    // A request may be over before the question has been read; then it is the next one that is told.
     let health = loop {
+        get(loopback(port), "/").await;
         let health = plane.health().await;
         if !health.resources.is_empty() {
             break health;
@@ -21,6 +22,7 @@ async fn figures_are_told_to_a_server_that_asks_for_them() {
     };
     assert_eq!(health.version.number, 1);
     let [(named, figures)] = &health.resources[..] else { panic!("{health:?}") };
-    assert_eq!((named, figures.requests, figures.backend_errors), (&key, 1, 0));
+    assert_eq!((named, figures.backend_errors), (&key, 0));
+    assert!(figures.requests > 0);
     plane.stop().await;
 }

@@ -1,6 +1,7 @@
 //! The data plane under test, with the server's end of its configuration link.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use portcullis_dataplane::{AccessLog, ConfigLink, DataPlane, ExitReport, Handle, Settings};
@@ -46,9 +47,17 @@ pub(super) fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-/// A port that nobody uses now.
+/// A port that nobody uses now. Taken from below the range that outgoing connections use, so that none of those can
+/// take it before the data plane does; each process begins somewhere else.
 pub(super) fn free_port() -> u16 {
-    TcpListener::bind(loopback(0)).unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let begin = 10_000 + u16::try_from(std::process::id() % 200).unwrap() * 100;
+    loop {
+        let port = begin + NEXT.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind(loopback(port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl Plane {
