@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use pingora_http::ResponseHeader;
 use portcullis_ir::Filter;
 
 use super::downstream::{ClientError, Downstream, Incoming, ResponseHead};
@@ -80,7 +79,7 @@ enum Reading {
 }
 
 enum Event {
-    Head(Result<Box<ResponseHeader>, UpstreamError>),
+    Head(Result<(), UpstreamError>),
     Body(Result<Option<Bytes>, UpstreamError>),
     Trailers(Result<Option<HeaderMap>, UpstreamError>),
     Request(Result<Incoming, ClientError>),
@@ -114,9 +113,11 @@ pub(super) async fn run(mut exchange: Exchange<'_>, now: Instant) -> Ended {
         let event = poll_fn(|cx| exchange.poll_event(cx, &mut state)).await;
         state.idle.active = true;
         let ended = match event {
-            Event::Head(Ok(head)) if head.status == StatusCode::SWITCHING_PROTOCOLS => return exchange.tunnel(&head),
-            Event::Head(Ok(head)) if head.status.is_informational() => exchange.informational(&head, &mut state),
-            Event::Head(Ok(head)) => exchange.head(*head, &mut state),
+            Event::Head(Ok(())) => match exchange.up.head().map(|head| head.status) {
+                Some(StatusCode::SWITCHING_PROTOCOLS) => return exchange.tunnel(),
+                Some(status) if status.is_informational() => exchange.informational(&mut state),
+                _ => exchange.head(&mut state),
+            },
             Event::Head(Err(error)) => Some(Ended::Failed(failure(&error), Some(error))),
             Event::Body(Ok(Some(chunk))) => exchange.body(chunk, &mut state).await,
             Event::Body(Ok(None)) => exchange.body_end(&mut state),
@@ -207,7 +208,7 @@ impl Exchange<'_> {
 
     fn poll_upstream(&mut self, cx: &mut Context<'_>, reading: Reading) -> Poll<Event> {
         match reading {
-            Reading::Head => pin!(self.up.read_head()).poll(cx).map(Event::Head),
+            Reading::Head => pin!(self.up.await_head()).poll(cx).map(Event::Head),
             Reading::Body => pin!(self.up.read_body()).poll(cx).map(Event::Body),
             Reading::Trailers => pin!(self.up.read_trailers()).poll(cx).map(Event::Trailers),
             Reading::Nothing => Poll::Pending,
@@ -244,19 +245,21 @@ impl Exchange<'_> {
         }
     }
 
-    fn informational(&mut self, head: &ResponseHeader, state: &mut State) -> Option<Ended> {
+    fn informational(&mut self, state: &mut State) -> Option<Ended> {
         state.informational += 1;
         if state.informational > MAX_INFORMATIONAL {
             return Some(Ended::Failed(Failure::UPSTREAM_PROTOCOL, None));
         }
+        let head = self.up.head()?;
         self.down.send_informational(head.status, &head.headers).err().map(|_| self.gone())
     }
 
-    fn head(&mut self, head: ResponseHeader, state: &mut State) -> Option<Ended> {
+    fn head(&mut self, state: &mut State) -> Option<Ended> {
         self.log.answered_at = Some(Instant::now());
         let done = self.up.is_body_done();
         let filters = self.filters.into_iter().flatten();
-        let Ok(response) = respond::prepare(head, self.method, done, filters) else {
+        let head = self.up.head().map(|head| respond::prepare(head, self.method, done, filters));
+        let Some(Ok(response)) = head else {
             return Some(Ended::Failed(Failure::UPSTREAM_PROTOCOL, None));
         };
         let respond::Response { status, reason, headers, framing } = &response;
@@ -265,7 +268,7 @@ impl Exchange<'_> {
         if self.drain.draining() {
             self.down.close_after();
         }
-        if self.down.send_head(&ResponseHead { status, reason: reason.as_deref(), headers, framing }).is_err() {
+        if self.down.send_head(&ResponseHead { status, reason: *reason, headers, framing }).is_err() {
             return Some(self.gone());
         }
         if done { self.body_end(state) } else { self.expect(Reading::Body, state) }
@@ -320,18 +323,18 @@ impl Exchange<'_> {
         }
     }
 
-    fn tunnel(self, head: &ResponseHeader) -> Ended {
-        let (Downstream::H1(h1), Some(protocol)) = (self.down, self.upgrade) else {
+    fn tunnel(self) -> Ended {
+        let (Downstream::H1(h1), Some(protocol), Some(head)) = (self.down, self.upgrade, self.up.head()) else {
             return Ended::Failed(Failure::UPSTREAM_PROTOCOL, None);
         };
-        let Some(upgraded) = self.up.upgrade() else {
-            return Ended::Failed(Failure::UPSTREAM_PROTOCOL, None);
-        };
-        self.log.answered_at = Some(Instant::now());
-        self.log.status = head.status.as_u16();
+        let status = head.status.as_u16();
         // The backend may have chosen one of several.
         let chosen = head.headers.get(http::header::UPGRADE).unwrap_or(protocol);
         h1.send_upgrade(&head.headers, chosen);
+        // Always there: upgrades are asked for on HTTP/1 connections only.
+        let Some(upgraded) = self.up.upgrade() else { return Ended::Broken };
+        self.log.answered_at = Some(Instant::now());
+        self.log.status = status;
         Ended::Tunnel(upgraded)
     }
 
@@ -380,7 +383,7 @@ impl Idle {
 }
 
 /// What we answer when the backend failed before its head.
-fn failure(error: &UpstreamError) -> Failure {
+pub(super) fn failure(error: &UpstreamError) -> Failure {
     match error.kind() {
         UpstreamErrorKind::UnsentReset | UpstreamErrorKind::Reset | UpstreamErrorKind::Truncated => {
             Failure::UPSTREAM_RESET

@@ -1,6 +1,9 @@
 //! A request on its way to a backend: which one, in what form, and how often it is tried.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
@@ -11,10 +14,10 @@ use portcullis_ir::{Filter, PathView, UrlRewrite};
 use portcullis_router::Found;
 
 use super::conn::Conn;
-use super::downstream::Downstream;
+use super::downstream::{Downstream, parse_again};
 use super::exchange::{self, Ended, Exchange, Limits, earlier};
-use super::head::{Body, Facts, join_cookies};
-use super::headers::{CHUNKED, Seen, TRAILERS, X_FORWARDED_HOST};
+use super::head::{self, Body, Facts, join_cookies};
+use super::headers::{CHUNKED, Seen, TRAILERS, X_FORWARDED_HOST, X_REQUEST_ID};
 use super::local::Failure;
 use super::log::Log;
 use super::mirror::{self, Feeds};
@@ -68,7 +71,7 @@ pub(super) fn plan<'p>(
 pub(super) async fn run(
     conn: &Conn,
     down: &mut Downstream,
-    mut head: Parts,
+    mut head: Box<Parts>,
     facts: &Facts,
     forward: Forward<'_>,
     log: &mut Log,
@@ -81,7 +84,8 @@ pub(super) async fn run(
     log.backend = Some(Arc::clone(forward.backend));
     let mut feeds = mirror::start(conn, &forward.mirrors, &head, facts);
     let limits = limits(conn, &forward, log.started());
-    let mut tries = Tries { head: Some(head), facts, method: &method, forward: &forward, limits, want: Want::Any };
+    let head = Head::Ready(head);
+    let mut tries = Tries { head, facts, method: &method, forward: &forward, limits, want: Want::Any };
     let ended = tries.run(conn, down, log, timer, &mut feeds).await;
     match ended {
         Ended::Complete => Answered::Complete,
@@ -91,9 +95,17 @@ pub(super) async fn run(
     }
 }
 
+/// The request's head, prepared for the backend.
+enum Head {
+    Ready(Box<Parts>),
+    /// With a try. What the client sent is still there to be read once more: cheaper than a copy for the rare case.
+    ReadAgain,
+    /// With the last try.
+    Gone,
+}
+
 struct Tries<'a> {
-    /// Gone while it is with a try that cannot be followed by another.
-    head: Option<Parts>,
+    head: Head,
     facts: &'a Facts,
     method: &'a Method,
     forward: &'a Forward<'a>,
@@ -126,9 +138,13 @@ impl Tries<'_> {
             let now = if log.attempts == 1 { log.started() } else { Instant::now() };
             let deadline = self.limits.total.unwrap_or(now + CONNECT_BOUND);
             let connecting = conn.worker.upstreams.connect(self.forward.backend, &endpoint, self.want, deadline);
-            let up = match connecting.await {
-                Ok(up) => up,
-                Err(error) => {
+            let up = match while_there(down, connecting).await {
+                Some(Ok(up)) => up,
+                None => {
+                    log.flags |= flags::DOWNSTREAM_GONE;
+                    return Ended::Broken;
+                }
+                Some(Err(error)) => {
                     self.count(conn, error);
                     let late = self.limits.total.is_some_and(|total| total <= Instant::now());
                     if late || log.attempts >= retry::MAX_TRIES || !error.blames_endpoint() {
@@ -150,7 +166,7 @@ impl Tries<'_> {
                 body_begun: log.bytes_in > 0 || (down.request_done() && self.facts.body == Body::Unknown),
                 reused,
             };
-            if self.head.is_none() || !retry::may_resend(&failed, error) {
+            if matches!(self.head, Head::Gone) || !retry::may_resend(&failed, error) {
                 return ended;
             }
             log.flags |= flags::RETRIED;
@@ -174,13 +190,20 @@ impl Tries<'_> {
         sent_at: Instant,
     ) -> Ended {
         let keep = log.attempts < retry::MAX_TRIES && retry::is_conceivable(up.reused(), up.is_http2());
-        let Some(mut head) = self.head.take() else { return Ended::Failed(Failure::INTERNAL, None) };
-        self.head = keep.then(|| copy(&head));
+        let head = match std::mem::replace(&mut self.head, Head::Gone) {
+            Head::Ready(head) => Some(head),
+            Head::ReadAgain => self.read_again(conn, down, log),
+            Head::Gone => None,
+        };
+        let Some(mut head) = head else { return Ended::Failed(Failure::INTERNAL, None) };
+        if keep {
+            self.head = if down.keeps_head() { Head::ReadAgain } else { Head::Ready(Box::new(copy(&head))) };
+        }
         let end = down.request_done();
         frame(&mut head, self.facts, end, up.is_http2());
         log.sent_at = Some(sent_at);
-        if up.write_head(Box::new(RequestHeader::from(head)), end).await.is_err() {
-            return Ended::Failed(Failure::BAD_REQUEST, None);
+        if let Err(error) = up.write_head(Box::new(RequestHeader::from(*head)), end).await {
+            return Ended::Failed(exchange::failure(&error), Some(error));
         }
         let Limits { total, head, .. } = self.limits;
         let backend = self.forward.found.rule.route.timeouts.backend_request.map(|timeout| sent_at + timeout);
@@ -189,6 +212,18 @@ impl Tries<'_> {
         let (method, filters) = (self.method, self.forward.filters);
         let drain = &conn.drain;
         exchange::run(Exchange { down, up, timer, log, feeds, method, upgrade, filters, limits, drain }, sent_at).await
+    }
+
+    /// What [`run`] began with, made once more from what the client sent.
+    fn read_again(&self, conn: &Conn, down: &Downstream, log: &Log) -> Option<Box<Parts>> {
+        let (mut head, target) = parse_again(down.raw_head()?)?;
+        let facts = head::check(&mut head, &target, true, conn.limits()).ok()?;
+        conn.peer.identify(&mut head.headers, facts.seen, &conn.worker.shared.settings.trusted_proxies);
+        if let Some(id) = log.request.as_ref().and_then(|request| request.request_id.clone()) {
+            head.headers.insert(X_REQUEST_ID, id);
+        }
+        prepare(&mut head, self.facts, self.forward);
+        Some(head)
     }
 
     async fn pick(
@@ -226,6 +261,18 @@ impl Tries<'_> {
             ConnectError::Misconfigured | ConnectError::Protocol => ConnectOutcome::Other,
         });
     }
+}
+
+/// Goes on as long as the client is there; none if it left.
+async fn while_there<T>(down: &mut Downstream, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        // One that is still sending shows that it left when it is read from.
+        Poll::Pending if down.request_done() => down.poll_gone(cx).map(|()| None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 fn unreachable(error: ConnectError) -> Failure {

@@ -44,7 +44,9 @@ pub(super) async fn run(stream: Stream, conn: &Conn) {
             },
         };
         let started = Instant::now();
-        let Some((session, size)) = read_head(stream, first, &io, conn, &mut timer, started).await else {
+        // The first head must be there a set time after the connection was opened, later ones after their first byte.
+        let until = if served == 0 { idle_until } else { started + limits.header_deadline };
+        let Some((session, size)) = read_head(stream, first, &io, conn, &mut timer, started, until).await else {
             return close(&io, true, &mut timer).await;
         };
         served += 1;
@@ -101,14 +103,14 @@ async fn read_head(
     conn: &Conn,
     timer: &mut Timer,
     started: Instant,
-) -> Option<(HttpSession, usize)> {
+    until: Instant,
+) -> Option<(Box<HttpSession>, usize)> {
     let limits = conn.limits();
-    let mut session = HttpSession::new(stream);
+    let mut session = Box::new(HttpSession::new(stream));
     session.set_read_timeout(None);
     session.set_pipelining_enabled(true);
     io.begin_head(limits.max_header_bytes.saturating_sub(first.len()));
     session.set_pipelined_prefix(first);
-    let until = started + limits.header_deadline;
     let read = {
         let mut reading = pin!(session.read_request());
         poll_fn(|cx: &mut Context<'_>| match reading.as_mut().poll(cx) {
@@ -147,7 +149,7 @@ fn gone<T>(conn: &Conn, started: Instant) -> Option<T> {
 async fn refuse(down: &mut Downstream, failure: Failure, conn: &Conn, started: Instant) {
     let mut log = Log::new(started, "HTTP/1.1");
     log.flags |= failure.flags;
-    let sent = poll_fn(|cx| Poll::Ready(local::answer(down, cx, &failure, &Wishes::default()))).await;
+    let sent = poll_fn(|cx| Poll::Ready(local::answer(down, cx, &failure, &Wishes::default(), None))).await;
     if let Ok((status, length)) = sent {
         log.status = status.as_u16();
         log.bytes_out = length;

@@ -134,7 +134,7 @@ fn spawn((request, respond): Accepted, conn: &Arc<Conn>, streams: &Arc<Streams>)
     tokio::spawn(async move {
         let target = if head.uri.path_and_query().is_some() { RawTarget::Origin } else { RawTarget::Other };
         let mut down = Downstream::H2(H2::new(body, respond, head.method == Method::HEAD));
-        let given = Given { head, target, too_large: false, started };
+        let given = Given { head: Box::new(head), target, too_large: false, started };
         let mut timer = Timer::default();
         request::serve(&conn, &mut down, given, &mut timer).await;
         if down.was_malformed() {

@@ -128,8 +128,11 @@ fn wanted_upgrade(head: &Parts, seen: Seen, body: Body) -> Option<HeaderValue> {
         && head.version == Version::HTTP_11
         && matches!(body, Body::None | Body::Length(0))
         && has_token(&head.headers, &CONNECTION, "upgrade");
+    if !asked {
+        return None;
+    }
     let mut values = head.headers.get_all(UPGRADE).into_iter();
-    let value = values.next().filter(|_| asked && values.next().is_none())?;
+    let value = values.next().filter(|_| values.next().is_none())?;
     (!value.as_bytes().to_ascii_lowercase().starts_with(b"h2")).then(|| value.clone())
 }
 

@@ -128,12 +128,7 @@ pub(super) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, ()> {
     let mut length = None;
     for value in headers.get_all(CONTENT_LENGTH) {
         for part in value.as_bytes().split(|&byte| byte == b',') {
-            let digits = part.trim_ascii();
-            if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-                return Err(());
-            }
-            let text = std::str::from_utf8(digits).map_err(drop)?;
-            let number: u64 = text.parse().map_err(drop)?;
+            let number = decimal(part.trim_ascii()).ok_or(())?;
             if length.is_some_and(|length| length != number) {
                 return Err(());
             }
@@ -141,6 +136,16 @@ pub(super) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, ()> {
         }
     }
     Ok(length)
+}
+
+/// Digits and nothing else.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    let mut number = if digits.is_empty() { None } else { Some(0_u64) };
+    for &digit in digits {
+        let value = u64::from(digit.wrapping_sub(b'0'));
+        number = number?.checked_mul(10)?.checked_add(value).filter(|_| value < 10);
+    }
+    number
 }
 
 #[cfg(test)]

@@ -64,25 +64,16 @@ failures! {
 }
 
 /// What an answer depends on in the request.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Wishes {
     json: bool,
     grpc: bool,
-    request_id: Option<HeaderValue>,
 }
 
 impl Wishes {
     /// Asked only when an answer of ours is due.
-    pub(super) fn of(
-        accept: Option<&HeaderValue>,
-        content_type: Option<&HeaderValue>,
-        id: Option<&HeaderValue>,
-    ) -> Self {
-        Self {
-            json: accept.is_some_and(prefers_json),
-            grpc: content_type.is_some_and(is_grpc),
-            request_id: id.cloned(),
-        }
+    pub(super) fn of(accept: Option<&HeaderValue>, content_type: Option<&HeaderValue>) -> Self {
+        Self { json: accept.is_some_and(prefers_json), grpc: content_type.is_some_and(is_grpc) }
     }
 }
 
@@ -92,6 +83,7 @@ pub(super) fn answer(
     cx: &mut Context<'_>,
     failure: &Failure,
     wishes: &Wishes,
+    id: Option<&HeaderValue>,
 ) -> Result<(StatusCode, u64), ClientError> {
     let mut headers = HeaderMap::with_capacity(6);
     if wishes.grpc {
@@ -109,10 +101,10 @@ pub(super) fn answer(
     }
     let body = if wishes.json {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        json_body(failure, wishes.request_id.as_ref())
+        json_body(failure, id)
     } else {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        text_body(failure, wishes.request_id.as_ref())
+        text_body(failure, id)
     };
     send_whole(down, cx, failure.status, &headers, body)
 }

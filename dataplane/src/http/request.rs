@@ -15,7 +15,7 @@ use super::conn::Conn;
 use super::downstream::{Downstream, RawTarget};
 use super::forward::{self, Forward};
 use super::head::{self, Facts};
-use super::headers::{Seen, X_REQUEST_ID};
+use super::headers::Seen;
 use super::local::{self, Failure, Wishes};
 use super::log::{Log, Named};
 use super::route::{self, Question};
@@ -24,9 +24,12 @@ use super::upgrade::Tunnel;
 use crate::observe::flags;
 use crate::program::RuleState;
 
+/// How long a client may take for what it gets of a broken response.
+const LAST_BYTES: Duration = Duration::from_secs(2);
+
 /// A request as it was read.
 pub(super) struct Given {
-    pub(super) head: Parts,
+    pub(super) head: Box<Parts>,
     pub(super) target: RawTarget,
     /// Its head is larger than allowed.
     pub(super) too_large: bool,
@@ -54,12 +57,15 @@ pub(super) enum Answered {
 pub(super) async fn serve(conn: &Conn, down: &mut Downstream, given: Given, timer: &mut Timer) -> After {
     let mut log = Log::new(given.started, protocol(given.head.version));
     let answered = answer(conn, down, given, &mut log, timer).await;
-    match answered {
+    let patience = match answered {
         Answered::Tunnel(upgraded) => return After::Tunnel(Box::new(Tunnel { upgraded, log })),
-        Answered::Broken => down.abort(),
-        Answered::Complete => {}
-    }
-    let flushed = flush(down, conn.limits().stream_idle_timeout, timer).await;
+        Answered::Broken => {
+            down.abort();
+            conn.limits().stream_idle_timeout.min(LAST_BYTES)
+        }
+        Answered::Complete => conn.limits().stream_idle_timeout,
+    };
+    let flushed = flush(down, patience, timer).await;
     if !flushed {
         log.flags |= flags::DOWNSTREAM_GONE;
     }
@@ -78,7 +84,7 @@ async fn answer(conn: &Conn, down: &mut Downstream, given: Given, log: &mut Log,
         Ok(facts) => facts,
         Err(failure) => {
             let (host, id) = (head.headers.get(http::header::HOST).cloned(), Some(conn.peer.new_id()));
-            let wishes = Wishes::of(head.headers.get(ACCEPT), head.headers.get(CONTENT_TYPE), id.as_ref());
+            let wishes = Wishes::of(head.headers.get(ACCEPT), head.headers.get(CONTENT_TYPE));
             log.request = Some(named(&head, host, conn.info.client, id));
             // What comes behind a head like this one is not to be trusted either.
             down.close_after();
@@ -153,7 +159,8 @@ pub(super) async fn refuse(down: &mut Downstream, failure: &Failure, wishes: &Wi
         down.note_malformed();
         down.close_after();
     }
-    let sent = poll_fn(|cx| Poll::Ready(local::answer(down, cx, failure, wishes))).await;
+    let id = log.request.as_ref().and_then(|request| request.request_id.clone());
+    let sent = poll_fn(|cx| Poll::Ready(local::answer(down, cx, failure, wishes, id.as_ref()))).await;
     note_sent(sent, log)
 }
 
@@ -204,7 +211,7 @@ pub(super) fn wishes(facts: &Facts, head: &Parts) -> Wishes {
     let headers = &head.headers;
     let accept = if facts.seen.has(Seen::ACCEPT) { headers.get(ACCEPT) } else { None };
     let content_type = if facts.seen.has(Seen::CONTENT_TYPE) { headers.get(CONTENT_TYPE) } else { None };
-    Wishes::of(accept, content_type, headers.get(X_REQUEST_ID))
+    Wishes::of(accept, content_type)
 }
 
 fn named(head: &Parts, host: Option<HeaderValue>, client: std::net::SocketAddr, id: Option<HeaderValue>) -> Named {

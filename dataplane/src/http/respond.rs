@@ -1,7 +1,8 @@
 //! The backend's response head on its way to the client: filters, framing, and nothing else changed.
 
+use std::borrow::Cow;
+
 use http::header::{CONTENT_LENGTH, HOST};
-use http::response::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use pingora_http::ResponseHeader;
 use portcullis_ir::{Filter, HeaderEdits};
@@ -10,28 +11,29 @@ use super::downstream::Framing;
 use super::headers::{content_length, is_hop_by_hop};
 
 /// A head that is ready to be sent.
-pub(super) struct Response {
+pub(super) struct Response<'a> {
     pub(super) status: StatusCode,
     /// A reason phrase of the backend's own.
-    pub(super) reason: Option<Box<str>>,
-    pub(super) headers: HeaderMap,
+    pub(super) reason: Option<&'a str>,
+    /// Copied only if a filter changes them.
+    pub(super) headers: Cow<'a, HeaderMap>,
     pub(super) framing: Framing,
 }
 
 /// `body_done` says that the backend will send no body. An error means that it contradicts itself about the length.
-pub(super) fn prepare<'f>(
-    head: ResponseHeader,
+pub(super) fn prepare<'a, 'f>(
+    head: &'a ResponseHeader,
     method: &Method,
     body_done: bool,
     filters: impl Iterator<Item = &'f Filter>,
-) -> Result<Response, ()> {
-    let custom = head.get_reason_phrase().filter(|reason| head.status.canonical_reason() != Some(reason));
-    let reason = custom.map(Box::from);
-    let Parts { status, mut headers, .. } = Parts::from(head);
-    let framing = framing(status, method, &headers, body_done)?;
+) -> Result<Response<'a>, ()> {
+    let status = head.status;
+    let reason = head.get_reason_phrase().filter(|reason| status.canonical_reason() != Some(reason));
+    let framing = framing(status, method, &head.headers, body_done)?;
+    let mut headers = Cow::Borrowed(&head.headers);
     for filter in filters {
         if let Filter::ResponseHeaders(edits) = filter {
-            edit(&mut headers, edits);
+            edit(headers.to_mut(), edits);
         }
     }
     Ok(Response { status, reason, headers, framing })
@@ -135,9 +137,10 @@ mod tests {
     fn a_custom_reason_is_kept() {
         let mut head = ResponseHeader::build_no_case(404, None).unwrap();
         head.set_reason_phrase(Some("Nope")).unwrap();
-        let response = prepare(head, &Method::GET, true, std::iter::empty()).unwrap();
-        assert_eq!(response.reason.as_deref(), Some("Nope"));
-        let plain = prepare(ResponseHeader::build_no_case(404, None).unwrap(), &Method::GET, true, std::iter::empty());
+        let response = prepare(&head, &Method::GET, true, std::iter::empty()).unwrap();
+        assert_eq!(response.reason, Some("Nope"));
+        let plain = ResponseHeader::build_no_case(404, None).unwrap();
+        let plain = prepare(&plain, &Method::GET, true, std::iter::empty());
         assert_eq!(plain.unwrap().reason, None);
     }
 }

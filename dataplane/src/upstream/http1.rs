@@ -77,7 +77,8 @@ impl Http1 {
         Ok(())
     }
 
-    pub(super) async fn read_head(&mut self) -> Result<Box<ResponseHeader>, UpstreamError> {
+    /// Cancel-safe: what was read of the head is kept.
+    pub(super) async fn await_head(&mut self) -> Result<(), UpstreamError> {
         if let Err(error) = self.session.read_response().await {
             return Err(self.head_error(&error));
         }
@@ -90,6 +91,18 @@ impl Http1 {
                 stream.head_complete();
             }
         }
+        Ok(())
+    }
+
+    pub(super) fn head(&self) -> Option<&ResponseHeader> {
+        self.session.resp_header()
+    }
+
+    pub(super) async fn read_head(&mut self) -> Result<Box<ResponseHeader>, UpstreamError> {
+        self.await_head().await?;
+        let Some(head) = self.session.resp_header() else {
+            return Err(self.error(UpstreamErrorKind::Malformed));
+        };
         // Without the map of header cases, which nobody asks for; a reason phrase of the backend's own is kept.
         let mut copy = Box::new(ResponseHeader::from(head.as_owned_parts()));
         copy.set_version(head.version);
@@ -102,7 +115,7 @@ impl Http1 {
         Ok(copy)
     }
 
-    /// Cancel-safe, as [`Http1::read_head`] is.
+    /// Cancel-safe, as [`Http1::await_head`] is.
     pub(super) async fn read_body(&mut self) -> Result<Option<Bytes>, UpstreamError> {
         loop {
             match self.session.read_body_ref().await {

@@ -29,6 +29,8 @@ pub(crate) struct Upstream {
     reused: bool,
     #[cfg_attr(not(test), allow(dead_code, reason = "what tests ask a connection"))]
     tls: bool,
+    /// Of an HTTP/2 exchange; an HTTP/1 session keeps its own.
+    head: Option<Box<ResponseHeader>>,
 }
 
 enum Exchange {
@@ -49,13 +51,13 @@ impl Upstream {
     pub(super) fn http1(stream: BoxedStream, reused: bool, origin: Origin) -> Option<Self> {
         let Origin { pool, key, endpoint, tls } = origin;
         let exchange = Exchange::Http1(Box::new(Http1::new(stream)?));
-        Some(Self { exchange, pool, key, endpoint, reused, tls })
+        Some(Self { exchange, pool, key, endpoint, reused, tls, head: None })
     }
 
     pub(super) fn http2(stream: Http2, origin: Origin) -> Self {
         let Origin { pool, key, endpoint, tls } = origin;
         let reused = stream.reused();
-        Self { exchange: Exchange::Http2(Box::new(stream)), pool, key, endpoint, reused, tls }
+        Self { exchange: Exchange::Http2(Box::new(stream)), pool, key, endpoint, reused, tls, head: None }
     }
 
     /// Whether the connection served a request before: it may have died unseen.
@@ -121,7 +123,26 @@ impl Upstream {
         .await;
     }
 
-    /// The next head: informational ones too, so read on until a final one (or 101).
+    /// Reads the next head: informational ones too, so read on until a final one (or 101). [`Upstream::head`] lends it.
+    pub(crate) async fn await_head(&mut self) -> Result<(), UpstreamError> {
+        match &mut self.exchange {
+            Exchange::Http1(http1) => http1.await_head().await,
+            Exchange::Http2(http2) => {
+                self.head = Some(http2.read_head().await?);
+                Ok(())
+            }
+        }
+    }
+
+    /// The head that was read last.
+    pub(crate) fn head(&self) -> Option<&ResponseHeader> {
+        match &self.exchange {
+            Exchange::Http1(http1) => http1.head(),
+            Exchange::Http2(_) => self.head.as_deref(),
+        }
+    }
+
+    /// As [`Upstream::await_head`], for callers that keep it.
     pub(crate) async fn read_head(&mut self) -> Result<Box<ResponseHeader>, UpstreamError> {
         match &mut self.exchange {
             Exchange::Http1(http1) => http1.read_head().await,

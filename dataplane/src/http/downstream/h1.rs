@@ -1,11 +1,12 @@
 //! An HTTP/1 request: pingora-core's session parses heads and bodies, answers are written by us.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, Cursor};
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora_core::protocols::Stream;
@@ -17,7 +18,8 @@ use super::{ClientError, Framing, Incoming, ResponseHead};
 use crate::http::io::Io;
 
 pub(in crate::http) struct H1 {
-    session: HttpSession,
+    /// Apart, because it is large and a request is handed on often.
+    session: Box<HttpSession>,
     io: Io,
     version_10: bool,
     head_request: bool,
@@ -43,14 +45,11 @@ pub(in crate::http) type Between = (Stream, Option<BytesMut>);
 
 impl H1 {
     /// Takes a session whose request head has been read, and gives that head.
-    pub(in crate::http) fn new(mut session: HttpSession, io: Io) -> (Self, Parts, RawTarget) {
+    pub(in crate::http) fn new(mut session: Box<HttpSession>, io: Io) -> (Self, Box<Parts>, RawTarget) {
         // Before the head is taken: the session reads the body's framing from it, once.
         let request_done = session.is_body_done();
         let keep_alive = session.will_keepalive();
-        let blank = RequestHeader::from(http::Request::new(()).into_parts().0);
-        let header = std::mem::replace(session.req_header_mut(), blank);
-        let raw = RawTarget::of(&header);
-        let parts = Parts::from(header);
+        let (parts, raw) = take_head(&mut session);
         let version_10 = parts.version < Version::HTTP_11;
         let head_request = parts.method == Method::HEAD;
         let response = Response::None;
@@ -58,7 +57,7 @@ impl H1 {
     }
 
     /// A session whose head was refused: only an answer can follow, and the end of the connection.
-    pub(in crate::http) fn unread(session: HttpSession, io: Io) -> Self {
+    pub(in crate::http) fn unread(session: Box<HttpSession>, io: Io) -> Self {
         Self {
             session,
             io,
@@ -73,6 +72,11 @@ impl H1 {
 
     pub(super) fn io(&self) -> &Io {
         &self.io
+    }
+
+    /// Never of a refused head, which goes nowhere.
+    pub(super) fn raw_head(&self) -> Bytes {
+        self.session.get_headers_raw_bytes()
     }
 
     pub(super) fn request_done(&self) -> bool {
@@ -204,10 +208,24 @@ impl H1 {
         Self::between(self.session).await.and_then(|(_, early)| early).unwrap_or_default()
     }
 
-    async fn between(session: HttpSession) -> Option<Between> {
+    async fn between(session: Box<HttpSession>) -> Option<Between> {
         // The request was read to its end: nothing is drained here, so this never waits.
         session.reuse().await.ok().flatten().map(pingora_core::protocols::http::ReusableHttpStream::into_parts)
     }
+}
+
+/// Parses a head that was parsed before.
+pub(in crate::http) fn parse_again(raw: Bytes) -> Option<(Box<Parts>, RawTarget)> {
+    let mut session = HttpSession::new(Box::new(Cursor::new(raw.to_vec())));
+    session.read_request().now_or_never()?.ok()??;
+    Some(take_head(&mut session))
+}
+
+fn take_head(session: &mut HttpSession) -> (Box<Parts>, RawTarget) {
+    let blank = RequestHeader::from(http::Request::new(()).into_parts().0);
+    let header = std::mem::replace(session.req_header_mut(), blank);
+    let raw = RawTarget::of(&header);
+    (Box::new(Parts::from(header)), raw)
 }
 
 /// What only the raw request target tells.

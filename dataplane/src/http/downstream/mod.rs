@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-pub(super) use h1::{Between, H1, RawTarget};
+pub(super) use h1::{Between, H1, RawTarget, parse_again};
 pub(super) use h2::H2;
 
 /// How a response body is delimited towards the client.
@@ -62,6 +62,19 @@ pub(super) enum Downstream {
 }
 
 impl Downstream {
+    /// Whether [`Downstream::raw_head`] has something to give.
+    pub(super) fn keeps_head(&self) -> bool {
+        matches!(self, Self::H1(_))
+    }
+
+    /// The head as the client sent it, where that is kept.
+    pub(super) fn raw_head(&self) -> Option<Bytes> {
+        match self {
+            Self::H1(h1) => Some(h1.raw_head()),
+            Self::H2(_) => None,
+        }
+    }
+
     /// Whether the request has no body, or all of it was read.
     pub(super) fn request_done(&self) -> bool {
         match self {
