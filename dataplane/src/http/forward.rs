@@ -216,7 +216,7 @@ impl Tries<'_> {
 
     /// What [`run`] began with, made once more from what the client sent.
     fn read_again(&self, conn: &Conn, down: &Downstream, log: &Log) -> Option<Box<Parts>> {
-        let (mut head, target) = parse_again(down.raw_head()?)?;
+        let (mut head, target) = parse_again(&down.raw_head()?)?;
         let facts = head::check(&mut head, &target, true, conn.limits()).ok()?;
         conn.peer.identify(&mut head.headers, facts.seen, &conn.worker.shared.settings.trusted_proxies);
         if let Some(id) = log.request.as_ref().and_then(|request| request.request_id.clone()) {

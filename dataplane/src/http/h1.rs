@@ -16,7 +16,7 @@ use super::log::Log;
 use super::request::{self, After, Given};
 use super::timer::Timer;
 use super::upgrade;
-use crate::listen::Stream;
+use crate::listen::{DrainSignal, Stream};
 use crate::observe::flags;
 
 /// How long, and how much, we read from a client that is still sending when we close: cutting it off at once could
@@ -31,6 +31,7 @@ pub(super) async fn run(stream: Stream, conn: &Conn) {
     let mut drain = conn.drain.clone();
     // One wait for the connection's whole life, polled only between requests.
     let mut draining = pin!(drain.changed());
+    let mut watching = false;
     let mut between: Between = (Box::new(io.clone()), None);
     let mut served = 0;
     let mut idle_until = Instant::now() + limits.header_deadline;
@@ -38,7 +39,8 @@ pub(super) async fn run(stream: Stream, conn: &Conn) {
         let (stream, ahead) = between;
         let first = match ahead {
             Some(bytes) => bytes,
-            None => match first_bytes(&io, &mut timer, idle_until, draining.as_mut()).await {
+            None => match first_bytes(&io, &mut timer, idle_until, &conn.drain, &mut watching, draining.as_mut()).await
+            {
                 Some(bytes) => bytes,
                 None => return close(&io, false, &mut timer).await,
             },
@@ -60,7 +62,7 @@ pub(super) async fn run(stream: Stream, conn: &Conn) {
         let Downstream::H1(request) = down else { return };
         let at = match after {
             After::Tunnel(tunnel) => {
-                let early = request.into_upgraded().await;
+                let early = request.into_upgraded();
                 return upgrade::run(*tunnel, &io, early, conn).await;
             }
             // What the client has is not the whole answer: an end without ceremony says so.
@@ -68,7 +70,7 @@ pub(super) async fn run(stream: Stream, conn: &Conn) {
             After::Ended { at } => at,
         };
         let unread = !request.is_read();
-        match request.into_next().await {
+        match request.into_next() {
             Some(next) => between = next,
             None => return close(&io, unread, &mut timer).await,
         }
@@ -81,16 +83,20 @@ async fn first_bytes(
     io: &Io,
     timer: &mut Timer,
     until: Instant,
+    drain: &DrainSignal,
+    watching: &mut bool,
     mut draining: Pin<&mut (impl Future<Output = ()> + Send)>,
 ) -> Option<BytesMut> {
     poll_fn(|cx| {
         if let Poll::Ready(first) = io.poll_first(cx) {
             return Poll::Ready(first.ok().flatten());
         }
-        if draining.as_mut().poll(cx).is_ready() || timer.poll(cx, Some(until)).is_ready() {
+        // Polled once for good: it wakes this task, whose waker stays the same.
+        let asked = std::mem::replace(watching, true);
+        if (!asked || drain.draining()) && draining.as_mut().poll(cx).is_ready() {
             return Poll::Ready(None);
         }
-        Poll::Pending
+        timer.poll(cx, Some(until)).map(|()| None)
     })
     .await
 }

@@ -65,8 +65,25 @@ pub(super) fn check(
 pub(super) fn normal_host<'a>(raw: Option<&'a HeaderValue>, scratch: &'a mut String) -> Result<&'a str, Failure> {
     let Some(raw) = raw else { return Ok("") };
     let text = raw.to_str().map_err(|_| Failure::BAD_HOST)?;
+    if is_normal(raw.as_bytes()) {
+        return Ok(text);
+    }
     let (host, _) = Authority::split(text).map_err(|_| Failure::BAD_HOST)?;
     Host::normalise(host, scratch).map_err(|_| Failure::BAD_HOST)
+}
+
+/// The usual case, told in one pass: a name in normal form already, and no port.
+fn is_normal(host: &[u8]) -> bool {
+    // As if a dot came before the first and after the last character: no label may be empty.
+    let mut dot = true;
+    for &byte in host {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => dot = false,
+            b'.' if !dot => dot = true,
+            _ => return false,
+        }
+    }
+    !dot && host.len() <= Host::MAX_LENGTH
 }
 
 /// Joins `Cookie` headers that HTTP/2 lets a client split (RFC 9113, 8.2.3).

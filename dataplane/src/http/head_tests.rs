@@ -46,6 +46,13 @@ fn hosts_are_normalised_and_userinfo_is_none() {
     for (raw, normal) in [("A.Example:80", "a.example"), ("a.", "a"), ("[::1]:8", "::1")] {
         assert_eq!(normal_host(Some(&HeaderValue::from_static(raw)), &mut scratch).unwrap(), normal);
     }
+    for name in ["a", "a.example", "a-b_c.1", "1.2.3.4"] {
+        assert!(is_normal(name.as_bytes()), "{name}");
+        assert_eq!(normal_host(Some(&HeaderValue::from_static(name)), &mut scratch).unwrap(), name);
+    }
+    for raw in [".", ".a", "a..b", "a.", "A", "a:1", "[::1]", "a b", ""] {
+        assert!(!is_normal(raw.as_bytes()), "{raw}");
+    }
     for raw in ["", "user@a", "a b", "a:port", "a/b", "a,b"] {
         assert!(normal_host(Some(&HeaderValue::from_static(raw)), &mut scratch).is_err(), "{raw}");
     }

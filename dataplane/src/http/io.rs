@@ -112,7 +112,7 @@ impl Io {
         let mut state = self.lock();
         if chunk.len() >= DIRECT {
             while state.take_out(cx)?.is_ready() && !chunk.is_empty() {
-                match Pin::new(&mut state.stream).poll_write(cx, &chunk) {
+                match state.stream.poll_write_now(cx, &chunk) {
                     Poll::Ready(sent) => {
                         let sent = sent?;
                         if sent == 0 {
@@ -190,7 +190,7 @@ impl State {
     /// Hands the write-behind buffer to the stream.
     fn take_out(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
         while !self.out.is_empty() {
-            match Pin::new(&mut self.stream).poll_write(cx, &self.out) {
+            match self.stream.poll_write_now(cx, &self.out) {
                 Poll::Ready(sent) => {
                     let sent = sent?;
                     if sent == 0 {

@@ -216,6 +216,12 @@ impl Stream {
         taken
     }
 
+    /// As `poll_write`, for a caller that has gathered already: nothing is copied that the socket takes at once.
+    pub(crate) fn poll_write_now(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.unflushed = matches!(self.io, Io::Tls(_));
+        self.poll_write_direct(context, bytes)
+    }
+
     /// Writes what is gathered and `bytes` with one system call.
     fn poll_write_direct(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let waiting = self.gathered.len() - self.sent;

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io::{self, Cursor};
 use std::pin::pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
@@ -198,24 +198,27 @@ impl H1 {
     }
 
     /// The stream for the next request; none if there is to be none.
-    pub(in crate::http) async fn into_next(self) -> Option<Between> {
+    pub(in crate::http) fn into_next(self) -> Option<Between> {
         let reusable = self.keep_alive && !self.spoiled && self.request_done;
-        if reusable { Self::between(self.session).await } else { None }
+        if reusable { Self::between(self.session) } else { None }
     }
 
     /// What the client sent behind its request, for a connection that is no longer HTTP.
-    pub(in crate::http) async fn into_upgraded(self) -> BytesMut {
-        Self::between(self.session).await.and_then(|(_, early)| early).unwrap_or_default()
+    pub(in crate::http) fn into_upgraded(self) -> BytesMut {
+        Self::between(self.session).and_then(|(_, early)| early).unwrap_or_default()
     }
 
-    async fn between(session: Box<HttpSession>) -> Option<Between> {
+    fn between(session: Box<HttpSession>) -> Option<Between> {
         // The request was read to its end: nothing is drained here, so this never waits.
-        session.reuse().await.ok().flatten().map(pingora_core::protocols::http::ReusableHttpStream::into_parts)
+        let mut reusing = pin!((*session).reuse());
+        let reused = reusing.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(reused) = reused else { return None };
+        reused.ok().flatten().map(pingora_core::protocols::http::ReusableHttpStream::into_parts)
     }
 }
 
 /// Parses a head that was parsed before.
-pub(in crate::http) fn parse_again(raw: Bytes) -> Option<(Box<Parts>, RawTarget)> {
+pub(in crate::http) fn parse_again(raw: &[u8]) -> Option<(Box<Parts>, RawTarget)> {
     let mut session = HttpSession::new(Box::new(Cursor::new(raw.to_vec())));
     session.read_request().now_or_never()?.ok()??;
     Some(take_head(&mut session))
