@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use portcullis_ir::Filter;
 
 use super::downstream::{ClientError, Downstream, Incoming, ResponseHead};
+use super::idle::Idle;
 use super::local::Failure;
 use super::log::Log;
 use super::mirror::Feeds;
@@ -29,8 +30,6 @@ const AFTERWARDS: Duration = Duration::from_secs(5);
 const AFTERWARDS_BYTES: u64 = 64 * 1024 * 1024;
 /// Informational responses that a backend may send before its answer.
 const MAX_INFORMATIONAL: u32 = 32;
-/// The idle time is watched in this many steps: it is exact to one of them, and costs no clock read per read.
-const IDLE_STEPS: u32 = 4;
 
 pub(super) struct Exchange<'a> {
     pub(super) down: &'a mut Downstream,
@@ -93,15 +92,6 @@ struct State {
     sending: bool,
     informational: u32,
     idle: Idle,
-}
-
-/// Watches for silence, in steps.
-struct Idle {
-    step: Duration,
-    check_at: Instant,
-    quiet: u32,
-    active: bool,
-    pending: usize,
 }
 
 /// Runs until the response is complete. The request's head has been written, and its end too if it has no body.
@@ -356,29 +346,6 @@ impl Exchange<'_> {
     fn gone(&mut self) -> Ended {
         self.log.flags |= flags::DOWNSTREAM_GONE;
         Ended::Broken
-    }
-}
-
-impl Idle {
-    fn new(limit: Duration, now: Instant) -> Self {
-        let step = limit / IDLE_STEPS;
-        Self { step, check_at: now + step, quiet: 0, active: false, pending: 0 }
-    }
-
-    /// Bytes that left count as activity, too.
-    fn note(&mut self, pending: usize) {
-        self.active |= pending < self.pending;
-        self.pending = pending;
-    }
-
-    fn is_over(&mut self, now: Instant) -> bool {
-        if now < self.check_at {
-            return false;
-        }
-        self.quiet = if self.active { 0 } else { self.quiet + 1 };
-        self.active = false;
-        self.check_at = now + self.step;
-        self.quiet >= IDLE_STEPS
     }
 }
 

@@ -19,6 +19,7 @@ mod h1;
 mod h2;
 mod head;
 mod headers;
+mod idle;
 mod io;
 mod local;
 mod log;
