@@ -20,8 +20,14 @@ const TOO_LONG_FILE: usize = 600;
 const LONG_FILES: &[(&str, &str)] = &[];
 
 /// Crates without a clock, I/O, randomness or async: what they compute follows from their arguments.
-const PURE: &[&str] =
-    &["portcullis-crds", "portcullis-ir", "portcullis-wire", "portcullis-router", "portcullis-translate"];
+const PURE: &[&str] = &[
+    "portcullis-crds",
+    "portcullis-ir",
+    "portcullis-wire",
+    "portcullis-router",
+    "portcullis-translate",
+    "portcullis-provision",
+];
 
 /// What a pure crate may not link, not even through others. `jiff` alone is left out: the Kubernetes types hold its timestamps.
 const IMPURE: &[&str] = &[
@@ -78,6 +84,20 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("portcullis-wire", &["portcullis-ir"]),
     ("portcullis-router", &["portcullis-ir"]),
     ("portcullis-translate", &["portcullis-ir", "portcullis-crds"]),
+    ("portcullis-provision", &["portcullis-crds"]),
+    ("portcullis-publish", &["portcullis-ir", "portcullis-wire", "portcullis-router"]),
+    (
+        "portcullis-controller",
+        &[
+            "portcullis-crds",
+            "portcullis-ir",
+            "portcullis-wire",
+            "portcullis-router",
+            "portcullis-translate",
+            "portcullis-provision",
+            "portcullis-publish",
+        ],
+    ),
     ("portcullis-dataplane", &["portcullis-ir", "portcullis-wire", "portcullis-router"]),
     (
         "portcullis-cli",

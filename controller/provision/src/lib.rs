@@ -1,0 +1,1 @@
+//! What a Gateway needs in the cluster, as one pure function of the Gateway and its parameters.

@@ -1,0 +1,1 @@
+//! The controller: Kubernetes objects in, versions and statuses out.

@@ -1,0 +1,3 @@
+//! The controller as a process.
+
+fn main() {}
