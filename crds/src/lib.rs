@@ -14,7 +14,11 @@ pub use backend::{
     Backend, BackendEndpoint, BackendProtocol, BackendSpec, BackendStatus, BackendTls, CaCertificateRef,
     SubjectAltName, SubjectAltNameType, WellKnownCaCertificates,
 };
-pub use parameters::{GatewayParameters, GatewayParametersSpec, GatewayParametersStatus, ProxyProtocol};
+pub use parameters::{
+    AccessLog, AccessLogMode, Autoscaling, DisruptionBudget, EnvironmentVariable, ExternalTrafficPolicy,
+    GatewayParameters, GatewayParametersSpec, GatewayParametersStatus, ImagePullSecret, InvalidParameter, PodOverlay,
+    ProxyProtocol, Resources, ServiceSettings, ServiceType,
+};
 pub use write::{Manifest, manifests};
 
 /// The API group of our kinds.

@@ -75,6 +75,14 @@ fn the_rules_that_no_bound_can_say_are_in_the_definitions() {
         "give hostname for type Hostname, and uri for type URI",
         "connectTimeout must be from 1ms to 1m",
         "ports must be unique",
+        "give replicas or autoscaling, not both",
+        "maxReplicas must not be below minReplicas",
+        "give exactly one of minAvailable and maxUnavailable",
+        "each entry must be a CIDR",
+        "sample goes with mode Sampled",
+        "externalTrafficPolicy goes with type LoadBalancer or NodePort",
+        "loadBalancerClass and loadBalancerSourceRanges go with type LoadBalancer",
+        "PORTCULLIS_NODE is set by Portcullis",
     ] {
         assert!(all.contains(message), "{message}");
     }

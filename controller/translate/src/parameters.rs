@@ -1,16 +1,14 @@
 //! GatewayParameters, resolved for a class or a Gateway.
 
-use std::collections::BTreeSet;
-
-use portcullis_crds::{GatewayParameters, GatewayParametersSpec, ProxyProtocol};
+use portcullis_crds::{GatewayParameters, GatewayParametersSpec, InvalidParameter};
 
 use crate::condition::{ConditionType, Reason, Verdict};
 use crate::{Inputs, Kind, NamespacedName, ObjectRef};
 
-/// What the parameters say; a field that is none says nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What the parameters say, checked.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Parameters {
-    proxy_protocol: Option<BTreeSet<u16>>,
+    spec: GatewayParametersSpec,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,23 +21,24 @@ pub(crate) enum InvalidParameters {
     NotFound(NamespacedName),
     #[error("GatewayParameters {name} cannot be read: {why}")]
     Unreadable { name: NamespacedName, why: String },
-    #[error("spec.proxyProtocol.ports holds {0}, which is no port; give 1 to 65535")]
-    Port(i32),
-    #[error("spec.proxyProtocol.ports holds {0} twice; remove one")]
-    Duplicate(u16),
+    #[error(transparent)]
+    Spec(#[from] InvalidParameter),
+    #[error("over the GatewayClass's parameters: {0}")]
+    Merged(InvalidParameter),
     #[error("GatewayClass {class} is not accepted: {why}")]
     Class { class: String, why: String },
 }
 
 impl Parameters {
-    /// These, and where they say nothing the class's.
-    pub(crate) fn over(self, class: &Self) -> Self {
-        let Self { proxy_protocol } = self;
-        Self { proxy_protocol: proxy_protocol.or_else(|| class.proxy_protocol.clone()) }
+    /// These, and where they say nothing the class's. What each says alone can contradict the other's.
+    pub(crate) fn over(&self, class: &Self) -> Result<Self, InvalidParameters> {
+        let spec = self.spec.over(&class.spec);
+        spec.check().map_err(InvalidParameters::Merged)?;
+        Ok(Self { spec })
     }
 
     pub(crate) fn proxy_protocol(&self, port: u16) -> bool {
-        self.proxy_protocol.as_ref().is_some_and(|ports| ports.contains(&port))
+        self.spec.proxy_protocol.as_ref().is_some_and(|proxy| proxy.ports.contains(&i32::from(port)))
     }
 }
 
@@ -72,16 +71,6 @@ pub(crate) fn verdict(object: &GatewayParameters) -> Verdict {
 }
 
 fn parse(object: &GatewayParameters) -> Result<Parameters, InvalidParameters> {
-    let GatewayParametersSpec { proxy_protocol } = &object.spec;
-    let ports = proxy_protocol.as_ref().map(|ProxyProtocol { ports }| {
-        let mut set = BTreeSet::new();
-        for raw in ports {
-            let port = u16::try_from(*raw).ok().filter(|port| *port != 0).ok_or(InvalidParameters::Port(*raw))?;
-            if !set.insert(port) {
-                return Err(InvalidParameters::Duplicate(port));
-            }
-        }
-        Ok(set)
-    });
-    Ok(Parameters { proxy_protocol: ports.transpose()? })
+    object.spec.check()?;
+    Ok(Parameters { spec: object.spec.clone() })
 }
