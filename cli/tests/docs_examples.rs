@@ -1,4 +1,4 @@
-//! Every example of the documentation is valid, and every document of YAML in the pages is one of them.
+//! Every example of the documentation is valid. What stands in the pages themselves is for a cluster: `tests/apiserver` applies it to one.
 
 #![allow(clippy::unwrap_used)]
 
@@ -45,14 +45,13 @@ fn the_quickstart_uses_the_ports_that_its_command_serves() {
 }
 
 #[test]
-fn pages_link_their_examples_instead_of_repeating_them() {
+fn links_between_pages_lead_somewhere() {
     let mut pages = vec![docs()];
     while let Some(path) = pages.pop() {
         if path.is_dir() {
             pages.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
         } else if path.extension().is_some_and(|extension| extension == "md") {
             let text = fs::read_to_string(&path).unwrap();
-            assert!(!text.contains("```yaml"), "{}: put the example under docs/examples", path.display());
             for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
                 if !link.contains("://") && !link.is_empty() {
                     let target = path.parent().unwrap().join(link);

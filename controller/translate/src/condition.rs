@@ -19,6 +19,7 @@ pub enum ConditionType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     Accepted,
+    AddressNotAssigned,
     AddressNotUsable,
     BackendNotFound,
     HostnameConflict,
@@ -37,6 +38,7 @@ pub enum Reason {
     NoConflicts,
     NoMatchingListenerHostname,
     NoMatchingParent,
+    NoResources,
     NotAllowedByListeners,
     OverlappingHostnames,
     Pending,
@@ -77,6 +79,15 @@ impl Verdict {
 }
 
 impl ConditionType {
+    pub const ALL: [Self; 6] = [
+        Self::Accepted,
+        Self::Programmed,
+        Self::ResolvedRefs,
+        Self::Conflicted,
+        Self::OverlappingTlsConfig,
+        Self::PartiallyInvalid,
+    ];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "Accepted",
@@ -93,6 +104,7 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "Accepted",
+            Self::AddressNotAssigned => "AddressNotAssigned",
             Self::AddressNotUsable => "AddressNotUsable",
             Self::BackendNotFound => "BackendNotFound",
             Self::HostnameConflict => "HostnameConflict",
@@ -110,6 +122,7 @@ impl Reason {
             Self::NoConflicts => "NoConflicts",
             Self::NoMatchingListenerHostname => "NoMatchingListenerHostname",
             Self::NoMatchingParent => "NoMatchingParent",
+            Self::NoResources => "NoResources",
             Self::NotAllowedByListeners => "NotAllowedByListeners",
             Self::OverlappingHostnames => "OverlappingHostnames",
             Self::Pending => "Pending",

@@ -125,7 +125,7 @@ fn resolve_parameters(
         Some(reference) => {
             let namespace = &name.namespace;
             let own = parameters::resolve(world.inputs, &reference.group, &reference.kind, namespace, &reference.name);
-            Ok(own?.over(of_class))
+            own?.over(of_class)
         }
     }
 }

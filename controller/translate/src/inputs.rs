@@ -67,6 +67,47 @@ impl Inputs {
         self.invalid.insert(reference, why.into());
     }
 
+    /// The objects of a kind, valid or not.
+    pub fn references(&self, kind: Kind) -> Vec<ObjectRef> {
+        fn namespaced<T>(kind: Kind, map: &BTreeMap<NamespacedName, T>) -> Vec<ObjectRef> {
+            map.keys().map(|name| ObjectRef::namespaced(kind, name)).collect()
+        }
+        let mut all: Vec<ObjectRef> = match kind {
+            Kind::GatewayClass => {
+                self.gateway_classes.keys().map(|name| ObjectRef::cluster(kind, name.clone())).collect()
+            }
+            Kind::Namespace => self.namespaces.keys().map(|name| ObjectRef::cluster(kind, name.clone())).collect(),
+            Kind::Gateway => namespaced(kind, &self.gateways),
+            Kind::HttpRoute => namespaced(kind, &self.http_routes),
+            Kind::ReferenceGrant => namespaced(kind, &self.reference_grants),
+            Kind::Service => namespaced(kind, &self.services),
+            Kind::EndpointSlice => namespaced(kind, &self.endpoint_slices),
+            Kind::Secret => namespaced(kind, &self.secrets),
+            Kind::ConfigMap => namespaced(kind, &self.config_maps),
+            Kind::GatewayParameters => namespaced(kind, &self.gateway_parameters),
+            Kind::Backend => namespaced(kind, &self.backends),
+        };
+        all.extend(self.invalid.keys().filter(|reference| reference.kind == kind).cloned());
+        all
+    }
+
+    /// How many objects of a kind there are that parse.
+    pub fn count(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::GatewayClass => self.gateway_classes.len(),
+            Kind::Gateway => self.gateways.len(),
+            Kind::HttpRoute => self.http_routes.len(),
+            Kind::ReferenceGrant => self.reference_grants.len(),
+            Kind::Namespace => self.namespaces.len(),
+            Kind::Service => self.services.len(),
+            Kind::EndpointSlice => self.endpoint_slices.len(),
+            Kind::Secret => self.secrets.len(),
+            Kind::ConfigMap => self.config_maps.len(),
+            Kind::GatewayParameters => self.gateway_parameters.len(),
+            Kind::Backend => self.backends.len(),
+        }
+    }
+
     pub fn remove(&mut self, reference: &ObjectRef) {
         self.invalid.remove(reference);
         let ObjectRef { kind, namespace, name } = reference;

@@ -37,6 +37,7 @@ mod object;
 mod output;
 mod parameters;
 mod programmed;
+mod references;
 mod route;
 mod rule;
 mod service;
@@ -49,6 +50,8 @@ mod world;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use portcullis_ir::{BackendKind, GatewayKey, Snapshot};
+
 pub use class::SUPPORTED_FEATURES;
 pub use condition::{ConditionType, Reason, State};
 pub use inputs::Inputs;
@@ -57,7 +60,8 @@ pub use memo::Memo;
 pub use name::{Kind, NamespacedName, ObjectRef};
 pub use object::{InvalidObject, Object};
 pub use output::{Output, Statuses};
-pub use programmed::{Acks, GatewayAck, programmed};
+pub use programmed::{Acks, GatewayAck, Standing, programmed};
+pub use references::references;
 pub use settings::{CONTROLLER_NAME, Settings};
 
 use addresses::Claims;
@@ -100,6 +104,22 @@ pub fn translate(inputs: &Inputs, settings: &Settings, memo: &mut Memo) -> Outpu
     let snapshots = snapshot::assemble(&world, memo, &plans, &routes);
     memo.forget(inputs, &plans, &snapshots);
     Output { snapshots, statuses: recorder.statuses }
+}
+
+/// The lane of endpoints: what EndpointSlices say goes into the snapshots of the last pass, and no route is looked at.
+/// Right only if nothing but EndpointSlices has changed since; then it comes to what [`translate`] would.
+pub fn translate_endpoints(inputs: &Inputs, memo: &mut Memo, snapshots: &mut BTreeMap<GatewayKey, Snapshot>) {
+    let world = World::new(inputs);
+    for snapshot in snapshots.values_mut() {
+        for (key, endpoints) in &mut snapshot.live.endpoints {
+            if key.kind == BackendKind::Service {
+                let compiled = memo.backends.get(&world, key, |reader, old| backend::compile(reader, key, old));
+                if let Some(now) = &compiled.endpoints {
+                    endpoints.clone_from(now);
+                }
+            }
+        }
+    }
 }
 
 fn plan_classes(inputs: &Inputs, settings: &Settings, recorder: &mut Recorder<'_>) -> BTreeMap<Arc<str>, ClassPlan> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gateway_api::gatewayclasses::GatewayClassStatus;
 use gateway_api::gateways::GatewayStatus;
 use gateway_api::httproutes::HttpRouteStatus;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use portcullis_crds::{BackendStatus, GatewayParametersStatus};
 use portcullis_ir::{GatewayKey, Snapshot};
 use serde::Serialize;
@@ -32,9 +32,18 @@ pub struct Statuses {
     pub http_routes: BTreeMap<NamespacedName, HttpRouteStatus>,
     pub backends: BTreeMap<NamespacedName, BackendStatus>,
     pub gateway_parameters: BTreeMap<NamespacedName, GatewayParametersStatus>,
-    /// What `Programmed` said before, and since when, so that [`crate::programmed`] moves times only on a change.
+    /// What `Programmed` said before, so that [`crate::programmed`] moves times only on a change.
     #[serde(skip)]
-    pub(crate) programmed_before: BTreeMap<ProgrammedOf, (String, Time)>,
+    pub(crate) programmed_before: BTreeMap<ProgrammedOf, Condition>,
+}
+
+impl Statuses {
+    /// Those of Gateways alone: what [`crate::programmed`] works on, without a copy of what it leaves alone.
+    #[must_use]
+    pub fn of_gateways(&self) -> Self {
+        let Self { gateways, programmed_before, .. } = self;
+        Self { gateways: gateways.clone(), programmed_before: programmed_before.clone(), ..Self::default() }
+    }
 }
 
 /// A Gateway's own `Programmed`, or that of one of its listeners.

@@ -17,7 +17,7 @@ use crate::condition::{ConditionType, Verdict};
 use crate::gateway::GatewayPlan;
 use crate::listener::GATEWAY_GROUP;
 use crate::listener_plan::ListenerPlan;
-use crate::output::Statuses;
+use crate::output::{ProgrammedOf, Statuses};
 use crate::parameters;
 use crate::route::CompiledRoute;
 use crate::{Inputs, NamespacedName, Settings};
@@ -180,7 +180,7 @@ fn settle_route(status: &mut HttpRouteStatus, old: &HttpRouteStatus) {
 }
 
 fn settle_gateway(
-    programmed_before: &mut BTreeMap<(GatewayKey, Option<String>), (String, Time)>,
+    programmed_before: &mut BTreeMap<ProgrammedOf, Condition>,
     key: &GatewayKey,
     status: &mut GatewayStatus,
     old: &GatewayStatus,
@@ -188,8 +188,7 @@ fn settle_gateway(
     let mut remember = |of: Option<&str>, conditions: &[Condition]| {
         let programmed = conditions.iter().find(|one| one.type_ == ConditionType::Programmed.as_str());
         if let Some(programmed) = programmed {
-            let since = (programmed.status.clone(), programmed.last_transition_time.clone());
-            programmed_before.insert((key.clone(), of.map(str::to_owned)), since);
+            programmed_before.insert((key.clone(), of.map(str::to_owned)), programmed.clone());
         }
     };
     let old_conditions = old.conditions.as_deref().unwrap_or_default();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use portcullis_ir::GatewayKey;
 use portcullis_translate::{
-    Acks, GatewayAck, Inputs, Memo, Object, Settings, Statuses, Timestamp, programmed, translate,
+    Acks, GatewayAck, Inputs, Memo, Object, Settings, Standing, Statuses, Timestamp, programmed, translate,
 };
 use serde_json::json;
 
@@ -40,7 +40,7 @@ fn statuses(hour: u8, previous: &Statuses) -> Statuses {
 
 fn acks(hour: u8, listeners: &[(&str, Result<(), String>)]) -> Acks {
     let listeners = listeners.iter().map(|(name, said)| (Arc::from(*name), said.clone())).collect();
-    Acks { now: at(hour), gateways: [(key(), GatewayAck { listeners })].into() }
+    Acks { now: at(hour), gateways: [(key(), GatewayAck { listeners, standing: Standing::AsListeners })].into() }
 }
 
 /// `Programmed` of a listener, or of the Gateway itself: status, reason, hour of its last change.
@@ -100,4 +100,33 @@ fn times_move_only_when_a_status_changes_also_across_passes() {
     assert_eq!(said(&second, None), expect("True", "Programmed", 2));
     let conditions = second.gateways[&key()].conditions.as_deref().unwrap();
     assert!(conditions.iter().all(|one| one.observed_generation == Some(3)), "every condition is of this generation");
+}
+
+fn standing(hour: u8, listeners: &[(&str, Result<(), String>)], standing: Standing) -> Acks {
+    let mut acks = acks(hour, listeners);
+    acks.gateways.get_mut(&key()).unwrap().standing = standing;
+    acks
+}
+
+#[test]
+fn while_a_newer_program_is_on_its_way_what_was_said_of_this_generation_stays() {
+    let in_force = |version| Standing::InForce(format!("version {version}, 2/2 replicas"));
+    let mut first = statuses(1, &Statuses::default());
+    programmed(&mut first, &standing(2, &[("a", Ok(())), ("b", Ok(()))], in_force(1)));
+    assert_eq!(said(&first, None), expect("True", "Programmed", 2));
+    let mut again = statuses(1, &first);
+    programmed(&mut again, &standing(3, &[], Standing::Waiting("version 2, 0/2 replicas".to_owned())));
+    assert_eq!(again.gateways, first.gateways);
+    let mut edited = statuses(4, &first);
+    programmed(&mut edited, &standing(5, &[], Standing::Waiting("version 2, 0/2 replicas".to_owned())));
+    assert_eq!(said(&edited, None), expect("Unknown", "Pending", 4), "nothing is known of a new generation");
+}
+
+#[test]
+fn a_gateway_that_cannot_be_reached_is_not_programmed_whatever_its_listeners_say() {
+    let mut first = statuses(1, &Statuses::default());
+    let not = Standing::Not(portcullis_translate::Reason::AddressNotAssigned, "no address yet".to_owned());
+    programmed(&mut first, &standing(2, &[("a", Ok(())), ("b", Ok(()))], not));
+    assert_eq!(said(&first, None), expect("False", "AddressNotAssigned", 2));
+    assert_eq!(said(&first, Some("a")), expect("True", "Programmed", 2));
 }

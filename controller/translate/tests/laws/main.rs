@@ -8,7 +8,9 @@ mod world;
 use std::collections::BTreeMap;
 
 use portcullis_ir::{Action, Snapshot};
-use portcullis_translate::{Inputs, Kind, Memo, NamespacedName, ObjectRef, Output, Settings, translate};
+use portcullis_translate::{
+    Inputs, Kind, Memo, NamespacedName, ObjectRef, Output, Settings, translate, translate_endpoints,
+};
 use portcullis_wire::{Digests, decode, diff, encode};
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::test_runner::Config;
@@ -136,6 +138,23 @@ proptest! {
             for backend in snapshot.config.routes.values().flat_map(|route| world::backends_of(route)) {
                 prop_assert!(snapshot.config.backends.contains_key(&backend), "{backend} is named and missing");
             }
+        }
+    }
+
+    /// Pod churn takes the short lane, and comes to what a whole pass would.
+    #[test]
+    fn the_lane_of_endpoints_comes_to_what_a_pass_would(start in worlds(), slices in prop::collection::vec((0..4u8, any::<u64>(), any::<bool>()), 1..6)) {
+        let settings = settings(false);
+        let mut inputs = world_of(&start);
+        let mut memo = Memo::default();
+        let Output { mut snapshots, statuses } = translate(&inputs, &settings, &mut memo);
+        for (number, seed, stays) in slices {
+            let id = Id::slice(number);
+            apply(&mut inputs, &if stays { Edit::Put(id, seed) } else { Edit::Remove(id) });
+            translate_endpoints(&inputs, &mut memo, &mut snapshots);
+            let anew = fresh(&inputs, &settings);
+            prop_assert_eq!(&snapshots, &anew.snapshots);
+            prop_assert_eq!(&statuses, &anew.statuses);
         }
     }
 

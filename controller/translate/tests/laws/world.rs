@@ -50,6 +50,10 @@ impl Id {
         Self { kind: 2, number }
     }
 
+    pub(crate) fn slice(number: u8) -> Self {
+        Self { kind: 6, number }
+    }
+
     pub(crate) fn reference(self) -> ObjectRef {
         let kind = KINDS[usize::from(self.kind)];
         let name = self.name();
