@@ -12,12 +12,15 @@ mod format;
 mod health;
 mod publish;
 mod store;
+mod stream;
 
 use tokio::sync::mpsc;
 
 pub(crate) use client::Client;
 pub(crate) use disk::Disk;
 pub use files::{InvalidSnapshotFile, read_snapshot_file, write_snapshot_file};
+pub(crate) use stream::Stream;
+pub use stream::StreamSettings;
 
 /// Where configuration comes from and answers go to. In-process or fed by a stream: encoded messages either way. The
 /// channels are bounded, so that a slow side holds back the other instead of filling memory.
