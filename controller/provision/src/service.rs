@@ -1,0 +1,68 @@
+//! Where the Gateway is reached.
+
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use portcullis_crds::{ServiceSettings, ServiceType};
+
+use crate::{Plan, Unprovisionable};
+
+/// None without a port: a Service cannot be made without one.
+pub(crate) fn service(plan: &Plan<'_>) -> Result<Option<Service>, Unprovisionable> {
+    let ServiceSettings {
+        r#type,
+        annotations,
+        labels,
+        external_traffic_policy,
+        load_balancer_class,
+        load_balancer_source_ranges,
+    } = &plan.service;
+    let kind = r#type.unwrap_or_default();
+    let addresses = requested(plan)?;
+    let (load_balancer_ip, external_ips) = match (kind, addresses.as_slice()) {
+        (_, []) => (None, None),
+        (ServiceType::LoadBalancer, [one]) => (Some(one.clone()), None),
+        (ServiceType::LoadBalancer, more) => return Err(Unprovisionable::Addresses(more.len())),
+        // Nobody hands these out; the node that has such an address takes its connections.
+        (ServiceType::ClusterIp | ServiceType::NodePort, _) => (None, Some(addresses)),
+    };
+    if plan.ports.is_empty() {
+        return Ok(None);
+    }
+    let ports = plan.ports.iter().map(|port| ServicePort {
+        name: Some(format!("port-{port}")),
+        port: i32::from(*port),
+        target_port: Some(IntOrString::Int(i32::from(*port))),
+        protocol: Some("TCP".to_owned()),
+        ..ServicePort::default()
+    });
+    let spec = ServiceSpec {
+        type_: Some(kind.as_str().to_owned()),
+        selector: Some(plan.selector()),
+        ports: Some(ports.collect()),
+        load_balancer_ip,
+        external_ips,
+        external_traffic_policy: external_traffic_policy.map(|policy| policy.as_str().to_owned()),
+        load_balancer_class: load_balancer_class.clone(),
+        load_balancer_source_ranges: load_balancer_source_ranges.clone(),
+        ..ServiceSpec::default()
+    };
+    let metadata = plan.metadata(labels.as_ref(), annotations.as_ref());
+    Ok(Some(Service { metadata, spec: Some(spec), status: None }))
+}
+
+/// The values of `spec.addresses`; an address without a value asks for any. Types other than IPAddress are the
+/// translation's to refuse.
+fn requested(plan: &Plan<'_>) -> Result<Vec<String>, Unprovisionable> {
+    let mut addresses = Vec::new();
+    for address in plan.gateway.spec.addresses.iter().flatten() {
+        let Some(value) = address.value.as_deref().filter(|value| !value.is_empty()) else { continue };
+        let parsed: IpAddr = value.parse().map_err(|_| Unprovisionable::Address(value.to_owned()))?;
+        let written = parsed.to_string();
+        if !addresses.contains(&written) {
+            addresses.push(written);
+        }
+    }
+    Ok(addresses)
+}
