@@ -122,6 +122,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "portcullis-cli",
         ],
     ),
+    // What tests of the controller and of the documents stand on: it installs our definitions, and knows no more of us.
+    ("portcullis-apiserver", &["portcullis-crds"]),
     ("portcullis-benches", &["portcullis-ir", "portcullis-wire", "portcullis-router", "portcullis-dataplane"]),
 ];
 

@@ -1,0 +1,54 @@
+//! The kinds as the API server names them.
+
+use kube::api::{ApiResource, GroupVersionKind};
+use portcullis_translate::Kind;
+
+/// The kinds whose objects are all followed. Secrets and ConfigMaps are held one by one: see [`super::hold`].
+pub(crate) const FOLLOWED: [Kind; 9] = [
+    Kind::GatewayClass,
+    Kind::Gateway,
+    Kind::HttpRoute,
+    Kind::ReferenceGrant,
+    Kind::Namespace,
+    Kind::Service,
+    Kind::EndpointSlice,
+    Kind::GatewayParameters,
+    Kind::Backend,
+];
+
+/// Whether the controller can work without the kind.
+pub(crate) fn is_optional(kind: Kind) -> bool {
+    !matches!(kind, Kind::GatewayClass | Kind::Gateway | Kind::HttpRoute)
+}
+
+pub(crate) fn resource(kind: Kind) -> ApiResource {
+    let (group, version) = kind.api_version().split_once('/').unwrap_or(("", kind.api_version()));
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind.as_str()), plural(kind))
+}
+
+fn plural(kind: Kind) -> &'static str {
+    match kind {
+        Kind::GatewayClass => "gatewayclasses",
+        Kind::Gateway => "gateways",
+        Kind::HttpRoute => "httproutes",
+        Kind::ReferenceGrant => "referencegrants",
+        Kind::Namespace => "namespaces",
+        Kind::Service => "services",
+        Kind::EndpointSlice => "endpointslices",
+        Kind::Secret => "secrets",
+        Kind::ConfigMap => "configmaps",
+        Kind::GatewayParameters => "gatewayparameters",
+        Kind::Backend => "backends",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_followed_or_held() {
+        let held = [Kind::Secret, Kind::ConfigMap];
+        assert!(Kind::ALL.iter().all(|kind| FOLLOWED.contains(kind) != held.contains(kind)));
+    }
+}

@@ -1,0 +1,8 @@
+//! What the tests stand on.
+
+mod controller;
+mod objects;
+mod world;
+
+pub(crate) use controller::Running;
+pub(crate) use world::World;
