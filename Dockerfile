@@ -1,5 +1,6 @@
 # Images from one file. BINARIES=build (the default) compiles them here; BINARIES=prebuilt takes them from ./prebuilt, so that a machine
 # without base images builds the same final stages:
+#   prebuilt/controller/portcullis-controller                     a static binary
 #   prebuilt/dataplane/portcullis-dataplane                       a static binary
 #   prebuilt/dataplane/etc/ssl/certs/ca-certificates.crt          the roots that backends on the internet are verified against
 ARG BINARIES=build
@@ -10,7 +11,9 @@ WORKDIR /source
 COPY . .
 # --target keeps the static C library away from build scripts and macros, which must stay dynamic.
 RUN target="$(uname -m)-unknown-linux-gnu" \
-    && RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target "$target" -p portcullis-dataplane --bin portcullis-dataplane \
+    && RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target "$target" \
+        -p portcullis-controller --bin portcullis-controller -p portcullis-dataplane --bin portcullis-dataplane \
+    && install -D --strip "target/$target/release/portcullis-controller" /out/controller/portcullis-controller \
     && install -D --strip "target/$target/release/portcullis-dataplane" /out/dataplane/portcullis-dataplane \
     && install -D -m 0644 /etc/ssl/certs/ca-certificates.crt /out/dataplane/etc/ssl/certs/ca-certificates.crt
 
@@ -18,6 +21,12 @@ FROM scratch AS prebuilt
 COPY prebuilt/ /out/
 
 FROM ${BINARIES} AS binaries
+
+# Verifies the API server by its ServiceAccount's certificate and data planes by its own: it needs no roots.
+FROM scratch AS controller
+COPY --from=binaries /out/controller/ /
+USER 65532:65532
+ENTRYPOINT ["/portcullis-controller"]
 
 FROM scratch AS dataplane
 COPY --from=binaries /out/dataplane/ /
