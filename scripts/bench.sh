@@ -13,11 +13,11 @@ need_rust
 need_bench_tools
 start=$SECONDS
 say "building the release binaries (fat LTO: minutes when cold)"
-binaries=(--bin bench --bin portcullis-dataplane)
-[ "$mode" = gate ] || binaries+=(--bin peer_pingora --bin peer_hyper)
-cargo build --locked --release -p portcullis-dataplane -p portcullis-benches "${binaries[@]}"
+binaries=(bench portcullis-dataplane)
+[ "$mode" = gate ] || binaries+=(peer_pingora peer_hyper)
+build_static release "${binaries[@]}"
 say "built in $(elapsed $((SECONDS - start)))"
 
-arguments=("$mode" --bin-dir "$CARGO_TARGET_DIR/release" --out "$CACHE/bench" --baseline benches/baseline.json)
+arguments=("$mode" --bin-dir "$(static_dir release)" --out "$CACHE/bench" --baseline benches/baseline.json)
 [ -z "${UPDATE:-}" ] || arguments+=(--update-baseline)
-"$CARGO_TARGET_DIR/release/bench" "${arguments[@]}"
+"$(static_dir release)/bench" "${arguments[@]}"

@@ -62,6 +62,21 @@ build_dev() {
   cargo build --locked --workspace --bin "$1"
 }
 
+MACHINE="$(uname -m)-unknown-linux-gnu"
+
+# build_static PROFILE BINARY...: what ships, and what the benches measure. One list of packages for every caller: the features of the
+# dependencies are then the same, and none is built twice. --target keeps the static C library away from build scripts and macros, which
+# must stay dynamic.
+build_static() {
+  local profile="$1"
+  shift
+  RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --profile "$profile" --target "$MACHINE" \
+    -p portcullis-controller -p portcullis-dataplane -p portcullis-benches "${@/#/--bin=}"
+}
+
+# static_dir PROFILE: where build_static leaves binaries.
+static_dir() { echo "$CARGO_TARGET_DIR/$MACHINE/$1"; }
+
 # valgrind counts instructions; nginx is the common upstream and a peer.
 need_bench_tools() {
   need_apt valgrind valgrind

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything CI runs, cheapest first. KEEP_GOING=1 runs the later steps even after a failure.
-# Three builds of the dependencies in all: dev (clippy shares its build scripts and macros), release (benches), fuzz.
+# Three builds of the dependencies in all: dev (clippy shares its build scripts and macros), release (benches and images), fuzz.
 . "$(dirname "$0")/lib.sh"
 
 finish() {
@@ -16,12 +16,32 @@ generated_files() {
   "$CARGO_TARGET_DIR/debug/crds" --check || die "generated files differ from their source: run 'make crds' and commit the result"
 }
 
+# etcd and kube-apiserver, which some tests run on loopback; the cluster of e2e/ uses the same.
+api_server() {
+  command -v go >/dev/null 2>&1 || die "Go is missing: install Go 1.26 or newer (https://go.dev/dl), then run this again"
+  e2e/build-tools.sh kubernetes >/dev/null || die "could not build etcd and kube-apiserver: the compiler's words are above"
+}
+
+# Where the kernel or the account does not allow network namespaces there can be no cluster. That is said loudly; everything else fails.
+real_cluster() {
+  if ! unshare --net --mount true 2>/dev/null; then
+    echo "#########################################################"
+    echo "#  real cluster: NOT RUN, this account cannot make      #"
+    echo "#  network namespaces; run this as root                 #"
+    echo "#########################################################"
+    return 0
+  fi
+  scripts/e2e.sh
+}
+
 step "toolchain" need_rust
 step "formatting" cargo fmt --all --check
 step "dependencies (licences, bans, sources, advisories)" scripts/deny.sh
 step "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
+step "programs of Kubernetes" api_server
 step "tests" cargo test --locked --workspace --all-targets --no-fail-fast
 step "documentation tests" cargo test --locked --workspace --doc
 step "generated files" generated_files
 step "fuzz (a few seconds per target)" tests/fuzz/run.sh
 step "instructions per request (gate)" scripts/bench.sh gate
+step "real cluster" real_cluster

@@ -8,7 +8,7 @@ import (
 )
 
 func (l Layout) startControlPlane() error {
-	if err := l.start("etcd", nil, l.program("etcd"),
+	if err := l.start("etcd", l.program("etcd"),
 		"--name=e2e", "--data-dir="+l.file("etcd"), "--unsafe-no-fsync",
 		"--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379",
 		"--listen-peer-urls=http://127.0.0.1:2380", "--initial-advertise-peer-urls=http://127.0.0.1:2380",
@@ -17,7 +17,7 @@ func (l Layout) startControlPlane() error {
 		return err
 	}
 	pki := func(name string) string { return l.file("pki", name) }
-	if err := l.start("kube-apiserver", nil, l.program("kube-apiserver"),
+	if err := l.start("kube-apiserver", l.program("kube-apiserver"),
 		"--etcd-servers=http://127.0.0.1:2379", "--advertise-address="+NodeAddress, "--bind-address=0.0.0.0",
 		"--secure-port="+apiPort, "--service-cluster-ip-range="+serviceRange, "--allow-privileged=true",
 		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
@@ -30,14 +30,13 @@ func (l Layout) startControlPlane() error {
 		"--service-account-key-file="+pki("service-accounts.key"),
 		"--service-account-signing-key-file="+pki("service-accounts.key"),
 		"--service-account-issuer=https://kubernetes.default.svc."+clusterDomain,
-		"--shutdown-delay-duration=0s",
 	); err != nil {
 		return err
 	}
-	if err := l.waitForAPI(90 * time.Second); err != nil {
-		return fmt.Errorf("%w\n%s", err, l.logTail("kube-apiserver"))
+	if err := l.waitFor("kube-apiserver", 90*time.Second, l.apiReady); err != nil {
+		return err
 	}
-	if err := l.start("kube-controller-manager", nil, l.program("kube-controller-manager"),
+	if err := l.start("kube-controller-manager", l.program("kube-controller-manager"),
 		"--kubeconfig="+pki("controller-manager.kubeconfig"), "--leader-elect=false",
 		"--use-service-account-credentials=true", "--service-account-private-key-file="+pki("service-accounts.key"),
 		"--root-ca-file="+pki("ca.crt"), "--cluster-signing-cert-file="+pki("ca.crt"),
@@ -46,23 +45,16 @@ func (l Layout) startControlPlane() error {
 	); err != nil {
 		return err
 	}
-	return l.start("kube-scheduler", nil, l.program("kube-scheduler"),
+	return l.start("kube-scheduler", l.program("kube-scheduler"),
 		"--kubeconfig="+pki("scheduler.kubeconfig"), "--leader-elect=false", "--bind-address=127.0.0.1")
 }
 
-// waitForAPI polls /readyz through a client inside the namespace.
-func (l Layout) waitForAPI(patience time.Duration) error {
-	deadline := time.Now().Add(patience)
-	for {
-		output, err := l.Kubectl("get", "--raw", "/readyz").CombinedOutput()
-		if err == nil && strings.TrimSpace(string(output)) == "ok" {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("kube-apiserver is not ready: %s", strings.TrimSpace(string(output)))
-		}
-		time.Sleep(200 * time.Millisecond)
+func (l Layout) apiReady() error {
+	output, err := l.Kubectl("get", "--raw", "/readyz").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("the API server is not ready: %s", strings.TrimSpace(string(output)))
 	}
+	return nil
 }
 
 // Kubectl is a kubectl call as administrator, inside the namespace.
@@ -72,12 +64,9 @@ func (l Layout) Kubectl(args ...string) *exec.Cmd {
 	return exec.Command(command[0], command[1:]...)
 }
 
-// Apply applies YAML text, server-side.
-func (l Layout) Apply(yaml string) error {
-	command := l.Kubectl("apply", "--server-side", "--force-conflicts", "-f", "-")
-	command.Stdin = strings.NewReader(yaml)
-	if output, err := command.CombinedOutput(); err != nil {
-		return fmt.Errorf("kubectl apply: %w: %s", err, strings.TrimSpace(string(output)))
+func (l Layout) kubectl(args ...string) error {
+	if output, err := l.Kubectl(args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("kubectl %s: %w: %s", args[0], err, strings.TrimSpace(string(output)))
 	}
 	return nil
 }

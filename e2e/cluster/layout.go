@@ -43,7 +43,9 @@ func (l Layout) Kubeconfig() string { return l.file("pki", "admin.kubeconfig") }
 
 // Enter is the command that runs another one inside the cluster's network namespace. `ip netns exec` would remount
 // /sys and hide the cgroup mounts.
-func (l Layout) Enter() []string { return []string{"nsenter", "--net=/run/netns/" + l.Name} }
+func (l Layout) Enter() []string { return []string{"nsenter", "--net=" + l.netns()} }
+
+func (l Layout) netns() string { return "/run/netns/" + l.Name }
 
 func (l Layout) file(parts ...string) string {
 	return filepath.Join(append([]string{l.Root}, parts...)...)
@@ -51,4 +53,5 @@ func (l Layout) file(parts ...string) string {
 
 func (l Layout) program(name string) string { return filepath.Join(l.Bin, name) }
 
-func (l Layout) containerdSocket() string { return l.file("containerd", "containerd.sock") }
+// ContainerdSocket is where the container runtime answers, for ctr.
+func (l Layout) ContainerdSocket() string { return l.file("containerd", "containerd.sock") }

@@ -2,34 +2,32 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
-	"strings"
 	"time"
+
+	"portcullis.dev/e2e/kube"
 )
 
 // The addresses that Services of type LoadBalancer are given. kube-proxy does the rest.
-var (
-	loadBalancerRange = netip.MustParsePrefix("172.30.1.0/24")
-	// UsableAddress and UnusableAddress are what the suite's GatewayStaticAddresses asks for.
-	UsableAddress   = "172.30.1.250"
+var loadBalancerRange = netip.MustParsePrefix("172.30.1.0/24")
+
+const (
+	// UsableAddress is kept for whoever asks for it by name, as the suite's GatewayStaticAddresses does.
+	UsableAddress = "172.30.1.250"
+	// UnusableAddress lies outside the range: a Service that asks for it stays without an address.
 	UnusableAddress = "172.30.2.1"
 )
 
 func (l Layout) startLoadBalancer() error {
-	own, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	return l.start("load-balancer", nil, own, "load-balancer", "--root="+l.Root)
+	return l.start("load-balancer", l.file("run", "cluster"), "load-balancer", "--root="+l.Root)
 }
 
 type service struct {
 	Metadata struct {
-		Namespace, Name string
+		Namespace, Name, ResourceVersion string
 	}
 	Spec struct {
 		Type           string
@@ -44,95 +42,102 @@ type service struct {
 	}
 }
 
-// BalanceLoads gives every Service of type LoadBalancer an address until the context ends: the one it asks for, if
-// that lies in the range and is free, else the lowest free one. A request outside the range stays pending.
-func (l Layout) BalanceLoads(ctx context.Context) error {
-	for {
-		if err := l.balanceOnce(ctx); err != nil {
-			fmt.Fprintln(os.Stderr, "load balancer:", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(200 * time.Millisecond):
-		}
+func (s service) address() string {
+	if len(s.Status.LoadBalancer.Ingress) == 0 {
+		return ""
 	}
+	return s.Status.LoadBalancer.Ingress[0].IP
 }
 
-func (l Layout) balanceOnce(ctx context.Context) error {
-	services, err := l.listServices(ctx)
+// BalanceLoads gives every Service of type LoadBalancer an address until the context ends: the one it asks for, if
+// that lies in the range and is free, else the lowest free one. A request outside the range stays pending. It must run
+// inside the namespace.
+func (l Layout) BalanceLoads(ctx context.Context) error {
+	client, err := l.Client()
 	if err != nil {
 		return err
 	}
-	taken := map[string]bool{UsableAddress: true}
-	for _, each := range services {
-		for _, ingress := range each.Status.LoadBalancer.Ingress {
-			taken[ingress.IP] = true
-		}
-	}
-	for _, each := range services {
-		given := len(each.Status.LoadBalancer.Ingress) > 0
-		switch {
-		case each.Spec.Type != "LoadBalancer" && given:
-			err = l.setIngress(ctx, each, "")
-		case each.Spec.Type == "LoadBalancer" && !given:
-			if address := choose(each.Spec.LoadBalancerIP, taken); address != "" {
-				taken[address] = true
-				err = l.setIngress(ctx, each, address)
+	for ctx.Err() == nil {
+		if err := balance(ctx, client); err != nil && ctx.Err() == nil {
+			fmt.Fprintln(os.Stderr, "load balancer:", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
 			}
-		}
-		if err != nil {
-			return err
 		}
 	}
 	return nil
 }
 
-func choose(asked string, taken map[string]bool) string {
-	if asked != "" {
-		address, err := netip.ParseAddr(asked)
-		if err != nil || !loadBalancerRange.Contains(address) || (taken[asked] && asked != UsableAddress) {
-			return ""
-		}
-		return asked
+// balance settles all Services, then waits for the next change of one.
+func balance(ctx context.Context, client *kube.Client) error {
+	var list struct {
+		Metadata struct{ ResourceVersion string }
+		Items    []service
 	}
-	for address := loadBalancerRange.Addr().Next(); loadBalancerRange.Contains(address); address = address.Next() {
-		if !taken[address.String()] {
-			return address.String()
+	if err := client.Get(ctx, "/api/v1/services", &list); err != nil {
+		return err
+	}
+	taken := map[string]bool{}
+	for _, each := range list.Items {
+		if each.Spec.Type == "LoadBalancer" {
+			taken[each.address()] = true
 		}
 	}
-	return ""
+	var problems []error
+	for _, each := range list.Items {
+		wanted := settle(each, taken)
+		if wanted == each.address() {
+			continue
+		}
+		taken[wanted] = true
+		problems = append(problems, setIngress(ctx, client, each, wanted))
+	}
+	if err := errors.Join(problems...); err != nil {
+		return err
+	}
+	watch := "/api/v1/services?watch=1&timeoutSeconds=300&resourceVersion=" + list.Metadata.ResourceVersion
+	return client.Watch(ctx, watch, func(kube.Event) bool { return true })
 }
 
-func (l Layout) listServices(ctx context.Context) ([]service, error) {
-	output, err := l.api(ctx, "get", "--raw", "/api/v1/services")
-	if err != nil {
-		return nil, err
+// settle is the address that a Service should have.
+func settle(each service, taken map[string]bool) string {
+	asked := each.Spec.LoadBalancerIP
+	switch {
+	case each.Spec.Type != "LoadBalancer":
+		return ""
+	case each.address() != "" && (asked == "" || asked == each.address()):
+		return each.address()
+	case asked == "":
+		for address := loadBalancerRange.Addr().Next(); loadBalancerRange.Contains(address); address = address.Next() {
+			if !taken[address.String()] && address.String() != UsableAddress {
+				return address.String()
+			}
+		}
+		return ""
 	}
-	var list struct{ Items []service }
-	return list.Items, json.Unmarshal(output, &list)
+	address, err := netip.ParseAddr(asked)
+	if err != nil || !loadBalancerRange.Contains(address) || taken[asked] {
+		return ""
+	}
+	return asked
 }
 
-func (l Layout) setIngress(ctx context.Context, target service, address string) error {
-	ingress := "[]"
+func setIngress(ctx context.Context, client *kube.Client, target service, address string) error {
+	ingress := []map[string]string{}
 	if address != "" {
-		ingress = fmt.Sprintf(`[{"ip":%q,"ipMode":"VIP"}]`, address)
+		ingress = append(ingress, map[string]string{"ip": address, "ipMode": "VIP"})
 	}
-	_, err := l.api(ctx, "patch", "service", target.Metadata.Name, "-n", target.Metadata.Namespace,
-		"--subresource=status", "--type=merge", "-p", `{"status":{"loadBalancer":{"ingress":`+ingress+`}}}`)
+	path := fmt.Sprintf("/api/v1/namespaces/%s/services/%s/status", target.Metadata.Namespace, target.Metadata.Name)
+	err := client.Merge(ctx, path, map[string]any{"status": map[string]any{"loadBalancer": map[string]any{"ingress": ingress}}})
+	if kube.IsNotFound(err) {
+		return nil
+	}
 	return err
 }
 
-// api is a kubectl call from a process that already runs inside the namespace.
-func (l Layout) api(ctx context.Context, args ...string) ([]byte, error) {
-	command := exec.CommandContext(ctx, l.program("kubectl"), append([]string{"--kubeconfig=" + l.Kubeconfig()}, args...)...)
-	output, err := command.Output()
-	if exit, ok := err.(*exec.ExitError); ok {
-		return nil, fmt.Errorf("kubectl %s: %s", strings.Join(args[:2], " "), strings.TrimSpace(string(exit.Stderr)))
-	}
-	return output, err
-}
-
-func lines(text []byte) []string {
-	return strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' })
+// Client speaks to the cluster as administrator, from inside the namespace.
+func (l Layout) Client() (*kube.Client, error) {
+	pki := func(name string) string { return l.file("pki", name) }
+	return kube.New("https://"+NodeAddress+":"+apiPort, pki("ca.crt"), pki("admin.crt"), pki("admin.key"))
 }

@@ -30,7 +30,7 @@ func (l Layout) createNetwork() error {
 }
 
 func (l Layout) deleteNetwork() error {
-	if _, err := os.Stat("/run/netns/" + l.Name); os.IsNotExist(err) {
+	if _, err := os.Stat(l.netns()); os.IsNotExist(err) {
 		return nil
 	}
 	return run("ip", "netns", "delete", l.Name)

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Everything that needs the real cluster: images, Helm install, scenarios, conformance; and everything down again. On failure the logs of all
+# pods and components stay in the cache. KEEP=1 leaves the cluster running. `e2e.sh scenarios [-test.run …]` runs the scenarios alone against the
+# cluster of `make cluster`.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/cluster-lib.sh"
+
+scenarios() {
+  (cd e2e && CGO_ENABLED=0 go test -c -trimpath -o "$BIN/scenarios.test" ./scenarios) || return
+  "$BIN/cluster" enter env "CHARTS=$ROOT/charts" "DOCS=$ROOT/docs" "$BIN/scenarios.test" -test.v -test.timeout 30m "$@"
+}
+
+unit_tests() { (cd e2e && test -z "$(gofmt -l . | tee /dev/stderr)" && go vet ./... && go test ./cluster ./load ./cmd/...); }
+
+helm_test() { helm test portcullis --namespace "$SYSTEM" --timeout 60s; }
+
+if [ "${1:-}" = scenarios ]; then
+  shift
+  need_cluster_tools
+  scenarios "$@"
+  exit
+fi
+
+finish() {
+  local status=$? out
+  out="$CACHE/e2e/$(date +%Y%m%d-%H%M%S)"
+  if [ "$STEPS_FAILED" != 0 ] && [ -d "$CLUSTER_HOME" ]; then
+    say "collecting logs"
+    collect_logs "$out"
+    cp -r "$CACHE/conformance" "$out/" 2>/dev/null || true
+    find "$CACHE/e2e" -mindepth 1 -maxdepth 1 -type d | sort -r | tail -n +6 | xargs -r rm -rf
+    say "logs of all pods and components are in $out"
+  fi
+  [ "${KEEP:-0}" = 1 ] || [ ! -x "$BIN/cluster" ] || "$BIN/cluster" down || status=1
+  summary
+  [ "$STEPS_FAILED" = 0 ] || status=1
+  exit "$status"
+}
+trap finish EXIT
+
+step "cluster tools" need_cluster_tools
+step "format, vet and tests of e2e" unit_tests
+step "charts" scripts/chart.sh
+step "images" env RELEASE="${RELEASE:-1}" scripts/images.sh
+step "cluster" cluster_up
+step "Helm install" install_portcullis
+step "Helm test" helm_test
+step "scenarios" scenarios
+step "conformance 1.6.3 GATEWAY-HTTP" env INSTALLED=1 scripts/conformance.sh
