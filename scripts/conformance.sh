@@ -14,5 +14,8 @@ if [ "${INSTALLED:-0}" != 1 ]; then
   cluster_up "$suite" "${CHANNEL:-standard}"
   install_portcullis
 fi
+# The suite takes the features to test from the class's status.
+kubectl wait --for=condition=Accepted gatewayclass/portcullis --timeout 60s >/dev/null \
+  || die "the GatewayClass is not accepted: see '$BIN/cluster kubectl describe gatewayclass portcullis'"
 exec nice -n 5 "$BIN/conformance" -suite "$suite" -tools "$TOOLS/suite-$suite" -out "$CACHE/conformance/$suite" -run "${RUN:-}" \
   -profiles "${PROFILES:-GATEWAY-HTTP}" -version "v$(chart_version)"
