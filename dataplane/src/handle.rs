@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{oneshot, watch};
 
 use crate::admin::{self, Pages};
-use crate::config::{Client, ConfigLink, Disk};
+use crate::config::{Client, ConfigLink, Disk, Stream, StreamSettings};
 use crate::listen::{Manager, install_provider};
 use crate::observe::{AccessLogSink, Metrics, PANICS};
 use crate::program::{Compiler, Program};
@@ -62,6 +62,19 @@ impl DataPlane {
     /// # Errors
     /// [`StartError`] when the admin address, the state directory or a thread cannot be had.
     pub fn start(settings: Settings, link: ConfigLink) -> Result<Handle, StartError> {
+        Self::begin(settings, link, None)
+    }
+
+    /// As [`DataPlane::start`], with a controller to take the configuration from. It need not be there yet.
+    ///
+    /// # Errors
+    /// As [`DataPlane::start`].
+    pub fn follow(settings: Settings, stream: StreamSettings) -> Result<Handle, StartError> {
+        let (stream, link) = Stream::new(stream);
+        Self::begin(settings, link, Some(stream))
+    }
+
+    fn begin(settings: Settings, link: ConfigLink, stream: Option<Stream>) -> Result<Handle, StartError> {
         if settings.workers == 0 {
             return Err(StartError::NoWorkers);
         }
@@ -97,7 +110,7 @@ impl DataPlane {
         }
         let (drain, draining) = watch::channel(false);
         let (report, ended) = oneshot::channel();
-        let control = Control { shared: Arc::clone(&shared), admin, link, disk, draining };
+        let control = Control { shared: Arc::clone(&shared), admin, link, stream, disk, draining };
         std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
@@ -157,6 +170,7 @@ struct Control {
     shared: Arc<Shared>,
     admin: std::net::TcpListener,
     link: ConfigLink,
+    stream: Option<Stream>,
     disk: Option<Disk>,
     draining: watch::Receiver<bool>,
 }
@@ -178,7 +192,7 @@ impl Control {
     }
 
     async fn serve(self, commands: Vec<tokio::sync::mpsc::Sender<worker::Command>>) {
-        let Self { shared, admin, link, disk, draining } = self;
+        let Self { shared, admin, link, stream, disk, draining } = self;
         let settings = &shared.settings;
         let upkeep = Upkeep::new(tokio::runtime::Handle::current());
         let compiler = Arc::new(Mutex::new(Compiler::new(settings.workers, Arc::clone(&shared.metrics), upkeep)));
@@ -187,6 +201,9 @@ impl Control {
         match tokio::net::TcpListener::from_std(admin) {
             Ok(admin) => drop(tokio::spawn(admin::serve(admin, pages))),
             Err(error) => tracing::error!(%error, "admin pages cannot be served"),
+        }
+        if let Some(stream) = stream {
+            tokio::spawn(stream.run(Arc::clone(&shared)));
         }
         Client::new(shared, compiler, manager, disk).run(link, draining).await;
     }

@@ -26,6 +26,6 @@ mod state;
 mod upstream;
 mod worker;
 
-pub use config::{ConfigLink, InvalidSnapshotFile, read_snapshot_file, write_snapshot_file};
+pub use config::{ConfigLink, InvalidSnapshotFile, StreamSettings, read_snapshot_file, write_snapshot_file};
 pub use handle::{DataPlane, Drainer, ExitReport, Handle, StartError};
 pub use settings::{AccessLog, ExtraPage, HttpLimits, Settings};

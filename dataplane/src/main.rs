@@ -1,14 +1,15 @@
 //! The data plane as a process: serves what it is sent, what it had stored, or one snapshot from a file.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
+use http::Uri;
 use ipnet::IpNet;
-use portcullis_dataplane::{AccessLog, ConfigLink, DataPlane, Settings, read_snapshot_file};
+use portcullis_dataplane::{AccessLog, ConfigLink, DataPlane, Handle, Settings, StreamSettings, read_snapshot_file};
 use portcullis_ir::GatewayKey;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -27,8 +28,17 @@ struct Arguments {
     /// The Gateway to serve, as NAMESPACE/NAME.
     #[arg(long, env = "PORTCULLIS_GATEWAY", value_parser = gateway, default_value = "default/gateway")]
     gateway: GatewayKey,
-    /// Serve this snapshot file (as the state directory holds it) until something newer is sent.
-    #[arg(long, value_name = "FILE")]
+    /// Take the configuration from this controller, as https://HOST:PORT [default: serve what is stored].
+    #[arg(long, env = "PORTCULLIS_CONTROLLER", value_name = "URL", value_parser = controller, requires_all = ["token_file", "ca_file"])]
+    controller: Option<Uri>,
+    /// With --controller: a ServiceAccount token for the audience portcullis.dev/controller. Read for each connection.
+    #[arg(long, value_name = "FILE", requires = "controller")]
+    token_file: Option<PathBuf>,
+    /// With --controller: the roots that its certificate must lead to, as PEM. Read for each connection.
+    #[arg(long, value_name = "FILE", requires = "controller")]
+    ca_file: Option<PathBuf>,
+    /// Serve this snapshot file (as the state directory holds it).
+    #[arg(long, value_name = "FILE", conflicts_with = "controller")]
     snapshot: Option<PathBuf>,
     /// Keep the last good configuration here, and serve it after a restart.
     #[arg(long, value_name = "DIR")]
@@ -81,23 +91,21 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     let snapshot = arguments.snapshot.clone();
-    let (server, incoming) = mpsc::channel(16);
-    let (outgoing, mut answers) = mpsc::channel(16);
+    let stream = stream(&arguments);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-        let handle = DataPlane::start(settings(arguments), ConfigLink { incoming, outgoing })?;
-        tracing::info!(admin = %handle.admin_address(), "started");
-        // Nobody is asked for configuration yet, so the answers have no reader; they must not fill the channel.
-        tokio::spawn(async move { while answers.recv().await.is_some() {} });
-        if let Some(path) = &snapshot {
-            let messages = read_snapshot_file(path).with_context(|| format!("cannot serve {}", path.display()))?;
-            for message in messages {
-                server.send(message).await.context("the data plane has ended")?;
+        // Without a controller nobody sends anything after the file; the link stays open all the same.
+        let (handle, _server) = match stream {
+            Some(stream) => (DataPlane::follow(settings(arguments), stream)?, None),
+            None => {
+                let (handle, server) = alone(settings(arguments), snapshot.as_deref()).await?;
+                (handle, Some(server))
             }
-        }
+        };
+        tracing::info!(admin = %handle.admin_address(), "started");
         let drainer = handle.drainer();
         tokio::spawn(async move {
             tokio::select! {
@@ -108,8 +116,34 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         });
         let report = handle.wait().await;
         tracing::info!(aborted_connections = report.aborted_connections, "ended");
-        drop(server);
         Ok(())
+    })
+}
+
+/// Serves what is stored, or one file.
+async fn alone(settings: Settings, snapshot: Option<&Path>) -> anyhow::Result<(Handle, mpsc::Sender<Vec<u8>>)> {
+    let (server, incoming) = mpsc::channel(16);
+    let (outgoing, mut answers) = mpsc::channel(16);
+    let handle = DataPlane::start(settings, ConfigLink { incoming, outgoing })?;
+    // The answers have no reader; they must not fill the channel.
+    tokio::spawn(async move { while answers.recv().await.is_some() {} });
+    if let Some(path) = snapshot {
+        let messages = read_snapshot_file(path).with_context(|| format!("cannot serve {}", path.display()))?;
+        for message in messages {
+            server.send(message).await.context("the data plane has ended")?;
+        }
+    }
+    Ok((handle, server))
+}
+
+fn stream(arguments: &Arguments) -> Option<StreamSettings> {
+    let Arguments { node, gateway, controller, token_file, ca_file, .. } = arguments;
+    Some(StreamSettings {
+        controller: controller.clone()?,
+        gateway: gateway.clone(),
+        node: node.clone(),
+        token_file: token_file.clone()?,
+        ca_file: ca_file.clone()?,
     })
 }
 
@@ -117,6 +151,9 @@ fn settings(arguments: Arguments) -> Settings {
     let Arguments {
         node,
         gateway,
+        controller: _,
+        token_file: _,
+        ca_file: _,
         snapshot: _,
         state_dir,
         workers,
@@ -155,5 +192,12 @@ fn gateway(text: &str) -> Result<GatewayKey, String> {
             Ok(GatewayKey::new(namespace, name))
         }
         _ => Err("give it as NAMESPACE/NAME".to_owned()),
+    }
+}
+
+fn controller(text: &str) -> Result<Uri, String> {
+    match text.parse::<Uri>() {
+        Ok(uri) if uri.scheme_str() == Some("https") && uri.host().is_some() => Ok(uri),
+        _ => Err("give it as https://HOST:PORT".to_owned()),
     }
 }

@@ -12,6 +12,8 @@ pub(crate) struct State {
     applied: Mutex<Option<Instant>>,
     /// Listeners whose port could not be bound, as text.
     unbound: Mutex<Vec<String>>,
+    /// Why there is no controller; none while there is one, or when none was asked for.
+    controller: Mutex<Option<String>>,
 }
 
 /// Where the running configuration came from.
@@ -31,6 +33,7 @@ impl Default for State {
             draining: AtomicBool::new(false),
             applied: Mutex::new(None),
             unbound: Mutex::new(Vec::new()),
+            controller: Mutex::new(None),
         }
     }
 }
@@ -68,5 +71,13 @@ impl State {
 
     pub(crate) fn unbound(&self) -> Vec<String> {
         self.unbound.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_controller(&self, error: Option<String>) {
+        *self.controller.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
+
+    pub(crate) fn controller_error(&self) -> Option<String> {
+        self.controller.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

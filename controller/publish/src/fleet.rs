@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use portcullis_ir::ResourceKey;
-use portcullis_wire::{Digests, Rejection, State, Version};
+use portcullis_wire::{State, Version};
+
+/// One data plane, as it spoke last.
+pub use portcullis_wire::PodState as Pod;
 
 /// All data planes of one Gateway, whichever controller replica they are connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,24 +18,6 @@ pub struct Fleet {
     pub listeners: BTreeSet<Arc<str>>,
     /// By pod name. A pod that has left stays for a while, not connected.
     pub pods: BTreeMap<Arc<str>, Pod>,
-}
-
-/// One data plane, as it spoke last.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pod {
-    /// What it runs; none before its first program.
-    pub held: Option<State>,
-    /// The digests that were asked of it when it last said "in force, but for what is rejected". Comparable between
-    /// replicas, as `held` is not where something was rejected.
-    pub answered: Option<Digests>,
-    /// What of that is not in force.
-    pub rejected: Vec<Rejection>,
-    /// In force, but failing closed in part.
-    pub warnings: Vec<Rejection>,
-    /// Why it refused an update as a whole; it serves what it held before.
-    pub refused: Option<String>,
-    /// Whether a stream is open, here or at a peer.
-    pub connected: bool,
 }
 
 /// What the status of a Gateway says.
@@ -121,7 +106,7 @@ fn why_not(pod: Option<&Pod>) -> String {
 #[cfg(test)]
 mod tests {
     use portcullis_ir::{Digest, GatewayKey, ListenerKey};
-    use portcullis_wire::RejectionCode;
+    use portcullis_wire::{Digests, Rejection, RejectionCode};
 
     use super::*;
 

@@ -20,12 +20,17 @@
 //! * Only pods that [`Identify`] vouches for get a certificate, and with it the configuration of their own Gateway.
 //!   The token is looked at when a stream begins, not while it lives: a revoked one ends with its stream.
 
+mod book;
+mod chain;
+mod codec;
 mod fleet;
+mod gate;
 mod identity;
 mod pki;
 mod publisher;
 mod report;
 mod server;
+mod session;
 mod stats;
 
 pub use fleet::{Fleet, Laggard, Outcome, Pod};

@@ -101,6 +101,10 @@ impl Pages {
         for line in state.unbound() {
             let _ = writeln!(body, "not bound: {line}");
         }
+        // Never a reason not to be ready: what is served does not need a controller.
+        if let Some(why) = state.controller_error() {
+            let _ = writeln!(body, "no controller: {why}");
+        }
         Response::text(if missing.is_empty() { 200 } else { 503 }, body)
     }
 

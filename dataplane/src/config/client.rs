@@ -61,6 +61,8 @@ impl Client {
         let ConfigLink { mut incoming, outgoing } = link;
         self.restore().await;
         self.hello(&outgoing);
+        // What is restored may be in force in part only, and a server that has never heard of us must know.
+        self.answer(&outgoing);
         let mut upkeep = tokio::time::interval(UPKEEP);
         upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let shared = Arc::clone(self.publisher.shared());

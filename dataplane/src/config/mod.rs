@@ -12,11 +12,14 @@ mod format;
 mod health;
 mod publish;
 mod store;
+mod stream;
 
 use tokio::sync::mpsc;
 
 pub(crate) use client::Client;
 pub(crate) use disk::Disk;
+pub(crate) use stream::Stream;
+pub use stream::StreamSettings;
 pub use files::{InvalidSnapshotFile, read_snapshot_file, write_snapshot_file};
 
 /// Where configuration comes from and answers go to. In-process or fed by a stream: encoded messages either way. The

@@ -44,6 +44,11 @@ pub(crate) struct Metrics {
     pub(crate) config_saved_version: Gauge,
     /// 1 while what is served came from disk and no live configuration has arrived yet.
     pub(crate) config_stale: Gauge,
+    /// 1 while a stream to a controller is open.
+    pub(crate) controller_connected: Gauge,
+    pub(crate) controller_connects: Counter,
+    /// Streams that ended, and attempts that came to nothing.
+    pub(crate) controller_failures: Counter,
     pub(crate) disk_writes: Counter,
     pub(crate) disk_failures: Counter,
     /// Requests that no rule matched.
@@ -238,6 +243,12 @@ impl Metrics {
             ("config_applies_total", "Configurations applied.", &self.config_applies),
             ("config_refused_total", "Configuration messages refused as a whole.", &self.config_refused),
             ("config_apply_microseconds_total", "Time spent applying configurations.", &self.config_apply_micros),
+            ("controller_connects_total", "Streams to a controller that were opened.", &self.controller_connects),
+            (
+                "controller_failures_total",
+                "Streams to a controller that ended, and attempts that failed.",
+                &self.controller_failures,
+            ),
             ("disk_snapshot_writes_total", "Snapshots written to the state directory.", &self.disk_writes),
             ("disk_snapshot_failures_total", "Snapshots that could not be written or read.", &self.disk_failures),
         ] {
@@ -248,6 +259,7 @@ impl Metrics {
             ("config_version", "Version number of the applied configuration.", &self.config_version),
             ("config_saved_version", "Version number of the newest configuration on disk.", &self.config_saved_version),
             ("config_rejected_resources", "Resources that are rejected now.", &self.config_rejected_resources),
+            ("controller_connected", "1 while a stream to a controller is open.", &self.controller_connected),
             ("config_stale", "1 while the configuration served came from disk.", &self.config_stale),
         ] {
             out.gauge(&format!("portcullis_dataplane_{name}"), help, gauge);

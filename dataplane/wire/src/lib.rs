@@ -32,10 +32,10 @@ pub use invalid::{Diagnostics, InvalidResource, Problem};
 pub use limits::Limits;
 pub use message::{
     Ack, ClientMessage, ConfigStep, ConfigTarget, DeltaHead, DeltaPart, Encoded, ErrorClass, Figures, Health, Hello,
-    InvalidMessage, LATENCY_BUCKETS, LiveStep, Nack, Observe, Rejection, RejectionCode, ServerMessage, SnapshotHead,
+    InvalidMessage, IssueReply, IssueRequest, LATENCY_BUCKETS, LiveStep, Nack, Observe, PodReport, PodState, Rejection, RejectionCode, ServerMessage, SnapshotHead,
     SnapshotPart,
 };
-pub use split::{delta_messages, lane_snapshot_messages, preflight, snapshot_messages};
+pub use split::{delta_messages, encoded_len, lane_snapshot_messages, preflight, snapshot_messages};
 pub use version::{Lane, State, Version};
 
 /// The messages as prost generates them from `proto/portcullis.proto`.
@@ -46,3 +46,9 @@ pub mod proto {
 
 /// The schema that this build speaks. Raised by a change of the messages that an older reader would misread.
 pub const SCHEMA: u32 = 1;
+
+/// The gRPC service, and the paths of its methods. Messages are the bytes that the types of this crate encode to.
+pub const SERVICE: &str = "portcullis.dataplane.v1.Configuration";
+pub const ISSUE: &str = "/portcullis.dataplane.v1.Configuration/Issue";
+pub const SUBSCRIBE: &str = "/portcullis.dataplane.v1.Configuration/Subscribe";
+pub const REPORT: &str = "/portcullis.dataplane.v1.Configuration/Report";

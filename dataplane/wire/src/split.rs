@@ -24,6 +24,11 @@ pub fn preflight(resource: &Resource, limits: &Limits) -> Result<(), InvalidReso
     decode(message).map(|_| ())
 }
 
+/// Bytes that a resource takes in an update.
+pub fn encoded_len(resource: &Resource) -> usize {
+    encode(resource).encoded_len()
+}
+
 /// A whole snapshot, both lanes, taken by the reader as one. `digests` are those of `snapshot`.
 ///
 /// A resource beyond [`Limits::max_resource`] is sent, and refused alone by the reader; one beyond
@@ -67,8 +72,9 @@ pub fn lane_snapshot_messages(
         .collect()
 }
 
-/// A delta between two states of one epoch, taken by the reader as one. No message at all if nothing changes. A change
-/// of one lane does not mention the other.
+/// A delta between two states, taken by the reader as one. No message at all if nothing changes. A change of one lane
+/// does not mention the other; but where the epochs differ, the config lane is always mentioned, and based on its
+/// digest.
 pub fn delta_messages(from: State, to: State, delta: &Delta, limits: &Limits) -> Vec<ServerMessage> {
     let config = from.version != to.version || from.digests.config != to.digests.config;
     let live = from.digests.live != to.digests.live;
@@ -88,6 +94,7 @@ pub fn delta_messages(from: State, to: State, delta: &Delta, limits: &Limits) ->
             from: from.version.number,
             to: to.version.number,
             digest: to.digests.config,
+            from_digest: (from.version.epoch != to.version.epoch).then_some(from.digests.config),
         }),
         live: live.then_some(LiveStep { from: from.digests.live, to: to.digests.live }),
         parts: cutter.parts(),

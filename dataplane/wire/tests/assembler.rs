@@ -191,6 +191,31 @@ fn a_delta_from_something_else_is_refused() {
 }
 
 #[test]
+fn a_delta_from_a_digest_leads_into_another_epoch() {
+    let before = snapshot([listener("a", 80), endpoints(&[1])]);
+    let there = |number, snapshot: &Snapshot| State {
+        version: Version { epoch: 2, number },
+        digests: Digests::of(snapshot),
+    };
+    let mut assembler = reader();
+    push(&mut assembler, whole(7, &before)).unwrap();
+
+    // The live lane alone changes, and the version goes on all the same.
+    let moved = snapshot([listener("a", 80), endpoints(&[2])]);
+    let step = delta_messages(state(7, &before), there(1, &moved), &diff(&before, &moved), &tiny());
+    push(&mut assembler, step).unwrap().unwrap();
+    assert_eq!(assembler.held(), Some(there(1, &moved)));
+
+    // Back in the first epoch, from a config lane that is not held any more.
+    let edited = snapshot([listener("a", 81), endpoints(&[2])]);
+    let step = delta_messages(there(1, &moved), there(2, &edited), &diff(&moved, &edited), &tiny());
+    push(&mut assembler, step).unwrap().unwrap();
+    let step = delta_messages(there(1, &moved), state(8, &before), &diff(&moved, &before), &tiny());
+    assert_eq!(refusal(&mut assembler, step), Refusal::ConfigFrom);
+    assert_eq!(assembler.held(), Some(there(2, &edited)));
+}
+
+#[test]
 fn one_lane_alone_needs_the_other_to_be_held() {
     let first = snapshot([listener("http", 80), endpoints(&[1])]);
     let live = |number| lane_snapshot_messages(version(number), &first, Digests::of(&first), &tiny(), &[Lane::Live]);

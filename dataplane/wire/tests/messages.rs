@@ -4,8 +4,8 @@
 use portcullis_ir::{Digest, GatewayKey, ListenerKey, ResourceKey, RouteKey};
 use portcullis_wire::{
     Ack, ClientMessage, ConfigStep, DeltaHead, DeltaPart, Digests, Encoded, ErrorClass, Figures, Health, Hello,
-    InvalidMessage, LATENCY_BUCKETS, Lane, Limits, LiveStep, Nack, Observe, Rejection, RejectionCode, ServerMessage,
-    State, Version, proto,
+    InvalidMessage, IssueReply, IssueRequest, LATENCY_BUCKETS, Lane, Limits, LiveStep, Nack, Observe, PodReport,
+    PodState, Rejection, RejectionCode, ServerMessage, State, Version, proto,
 };
 use prost::Message;
 
@@ -27,7 +27,7 @@ fn rejection() -> Rejection {
 }
 
 fn delta() -> ServerMessage {
-    let config = Some(ConfigStep { from: 41, to: 42, digest: Digest::from_bits(9) });
+    let config = Some(ConfigStep { from: 41, to: 42, digest: Digest::from_bits(9), from_digest: Some(Digest::from_bits(7)) });
     let live = Some(LiveStep { from: Digest::EMPTY, to: Digest::from_bits(8) });
     let head = DeltaHead { epoch: 1, config, live, parts: 3 };
     let (upserts, removals) = (vec![Encoded(vec![1, 2])], vec![Encoded(vec![3])]);
@@ -72,6 +72,29 @@ fn what_a_data_plane_says_arrives_as_it_was_said() {
     ] {
         assert_eq!(ClientMessage::decode(&message.encode_to_vec()), Ok(message));
     }
+}
+
+#[test]
+fn what_replicas_and_new_data_planes_say_arrives_as_it_was_said() {
+    let gateway = GatewayKey::new("default", "edge");
+    let request = IssueRequest { gateway: gateway.clone(), csr: vec![0x30, 0x82] };
+    assert_eq!(IssueRequest::decode(&request.encode_to_vec()), Ok(request));
+    let reply = IssueReply { chain: vec![vec![1], vec![2, 3]] };
+    assert_eq!(IssueReply::decode(&reply.encode_to_vec()), Ok(reply));
+    let said = PodState {
+        held: Some(held()),
+        answered: Some(held().digests),
+        rejected: vec![rejection()],
+        warnings: vec![rejection()],
+        refused: Some("too many".into()),
+        connected: true,
+    };
+    for state in [None, Some(PodState::default()), Some(said)] {
+        let report = PodReport { gateway: gateway.clone(), pod: "pod-1".into(), state };
+        assert_eq!(PodReport::decode(&report.encode_to_vec()), Ok(report));
+    }
+    let empty = IssueRequest { gateway, csr: Vec::new() };
+    assert!(matches!(IssueRequest::decode(&empty.encode_to_vec()), Err(InvalidMessage::Field(_))));
 }
 
 #[test]

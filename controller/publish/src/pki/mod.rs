@@ -9,13 +9,27 @@
 //! A new CA is vouched for by the old one (`tls.crt` holds both certificates), so that pods whose bundle has not been
 //! renewed yet, and replicas that have not seen the new Secret, go on trusting each other.
 
+mod ca;
+mod pem;
+mod verify;
+
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use rustls_pki_types::CertificateDer;
+use portcullis_ir::GatewayKey;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::version::TLS13;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls_pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 
 use crate::PodIdentity;
+use crate::gate::lock;
+use crate::identity::Subject;
+pub use ca::Ca;
+use ca::{LEAF_LIFE, Purpose};
+
+const ALPN: &[u8] = b"h2";
 
 /// What the CA's Secret holds.
 #[derive(Clone, PartialEq, Eq)]
@@ -28,15 +42,26 @@ pub struct CaMaterial {
     pub bundle_pem: String,
 }
 
-/// A CA that can be used.
-pub struct Ca {
-    material: CaMaterial,
-}
-
 /// The certificates of one replica: the CA of now, and what it issued to itself.
 #[derive(Debug)]
 pub struct Pki {
+    provider: Arc<CryptoProvider>,
     dns_names: Vec<String>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    ca: Arc<Ca>,
+    /// With the certificate of now; none until it is asked for.
+    server: Option<Renewed>,
+}
+
+#[derive(Debug)]
+struct Renewed {
+    config: Arc<ServerConfig>,
+    /// When half of the certificate's life is over.
+    until: SystemTime,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +74,8 @@ pub enum InvalidCa {
     OtherKey,
     #[error("the CA has expired; renew it, or delete the Secret, and a new CA is made")]
     Expired,
+    #[error("the CA cannot issue a certificate: {0}; delete the Secret, and a new CA is made")]
+    Issue(String),
 }
 
 /// A signing request that is not granted.
@@ -60,67 +87,27 @@ pub enum InvalidRequest {
     Issuer(String),
 }
 
-impl Ca {
-    /// A new CA, good for a year.
-    ///
-    /// # Errors
-    /// [`InvalidCa`] when no key can be made, which the machine's randomness alone can cause.
-    pub fn generate(now: SystemTime) -> Result<CaMaterial, InvalidCa> {
-        let _ = now;
-        Err(InvalidCa::NotCa)
-    }
-
-    /// The CA that follows this one: trusted by whoever trusts this one. Its bundle holds both until this one expires.
-    ///
-    /// # Errors
-    /// As [`Ca::generate`].
-    pub fn renew(&self, now: SystemTime) -> Result<CaMaterial, InvalidCa> {
-        let _ = now;
-        Err(InvalidCa::NotCa)
-    }
-
-    /// # Errors
-    /// [`InvalidCa`], naming the field of the Secret.
-    pub fn from_pem(material: &CaMaterial, now: SystemTime) -> Result<Self, InvalidCa> {
-        let _ = now;
-        Ok(Self { material: material.clone() })
-    }
-
-    /// Whether a third of its life, or less, is left.
-    pub fn is_due(&self, now: SystemTime) -> bool {
-        let _ = now;
-        false
-    }
-
-    /// Whom to trust: for the ConfigMaps of the data planes. Without what has expired.
-    pub fn bundle_pem(&self, now: SystemTime) -> String {
-        let _ = now;
-        self.material.bundle_pem.clone()
-    }
-}
-
 impl Pki {
-    /// `dns_names`: what the server's certificate names; pods check the first one.
+    /// `dns_names`: what the server's certificate names; whoever dials checks the first one.
     pub fn new(ca: Ca, dns_names: Vec<String>) -> Arc<Self> {
-        drop(ca);
-        Arc::new(Self { dns_names })
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let inner = Mutex::new(Inner { ca: Arc::new(ca), server: None });
+        Arc::new(Self { provider, dns_names, inner })
     }
 
     /// Uses another CA from now on. Open connections stay.
     pub fn replace(&self, ca: Ca) {
-        drop(ca);
+        *lock(&self.inner) = Inner { ca: Arc::new(ca), server: None };
     }
 
     /// As [`Ca::bundle_pem`], of the CA in use.
     pub fn bundle_pem(&self, now: SystemTime) -> String {
-        let _ = (now, &self.dns_names);
-        String::new()
+        self.ca().bundle_pem(now)
     }
 
-    /// Whether the CA in use should be renewed; see [`Ca::is_due`].
-    pub fn is_due(&self, now: SystemTime) -> bool {
-        let _ = now;
-        false
+    /// The CA in use.
+    pub fn ca(&self) -> Arc<Ca> {
+        Arc::clone(&lock(&self.inner).ca)
     }
 
     /// A certificate for the key of a signing request, leaf first, good for a day. Nothing but the key is taken from
@@ -131,12 +118,91 @@ impl Pki {
     pub fn issue_client(
         &self,
         csr_der: &[u8],
-        gateway: &portcullis_ir::GatewayKey,
+        gateway: &GatewayKey,
         identity: &PodIdentity,
         now: SystemTime,
     ) -> Result<Vec<CertificateDer<'static>>, InvalidRequest> {
-        let _ = (csr_der, gateway, identity, now);
-        Err(InvalidRequest::Malformed(String::new()))
+        let subject = Subject::Pod { gateway: gateway.clone(), pod: Arc::clone(&identity.pod) };
+        self.ca().sign_request(csr_der, &subject, now)
+    }
+
+    /// For the next connection; the certificate is renewed when half of its life is over.
+    pub(crate) fn server_config(&self, now: SystemTime) -> Result<Arc<ServerConfig>, InvalidCa> {
+        let mut inner = lock(&self.inner);
+        if let Some(Renewed { config, until }) = &inner.server
+            && now < *until
+        {
+            return Ok(Arc::clone(config));
+        }
+        let (chain, key) = inner.ca.own(&Purpose::Server(&self.dns_names), now)?;
+        let asking = Arc::new(verify::AskForCertificate(Arc::clone(&self.provider)));
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&[&TLS13])?
+            .with_client_cert_verifier(asking)
+            .with_single_cert(chain, private_key(key))?;
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        // Resumed sessions would carry certificates that were judged once.
+        config.send_tls13_tickets = 0;
+        let config = Arc::new(config);
+        inner.server = Some(Renewed { config: Arc::clone(&config), until: now + LEAF_LIFE / 2 });
+        Ok(config)
+    }
+
+    /// For dialling another replica, and the name that its certificate must have.
+    pub(crate) fn client_config(
+        &self,
+        replica: &Arc<str>,
+        now: SystemTime,
+    ) -> Result<(Arc<ClientConfig>, ServerName<'static>), InvalidCa> {
+        let ca = self.ca();
+        let subject = Subject::Controller { replica: Arc::clone(replica) };
+        let (chain, key) = ca.own(&Purpose::Client(&subject), now)?;
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&[&TLS13])?
+            .with_root_certificates(roots(&ca))
+            .with_client_auth_cert(chain, private_key(key))?;
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        let name = self.dns_names.first().cloned().unwrap_or_default();
+        Ok((Arc::new(config), ServerName::try_from(name)?))
+    }
+
+    /// Whom a peer's chain names, or why it is no good.
+    pub(crate) fn judge(&self, chain: &[CertificateDer<'_>], now: SystemTime) -> Result<Subject, String> {
+        verify::judge(Arc::clone(&self.provider), roots(&self.ca()), chain, now)
+    }
+}
+
+fn roots(ca: &Ca) -> RootCertStore {
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(ca.roots().cloned());
+    store
+}
+
+fn private_key(pkcs8: Vec<u8>) -> PrivateKeyDer<'static> {
+    PrivatePkcs8KeyDer::from(pkcs8).into()
+}
+
+impl InvalidCa {
+    fn pem(field: &'static str, why: impl fmt::Display) -> Self {
+        Self::Pem { field, why: why.to_string() }
+    }
+}
+
+impl From<rcgen::Error> for InvalidCa {
+    fn from(error: rcgen::Error) -> Self {
+        Self::Issue(error.to_string())
+    }
+}
+
+impl From<rustls::Error> for InvalidCa {
+    fn from(error: rustls::Error) -> Self {
+        Self::Issue(error.to_string())
+    }
+}
+
+impl From<InvalidDnsNameError> for InvalidCa {
+    fn from(error: InvalidDnsNameError) -> Self {
+        Self::Issue(error.to_string())
     }
 }
 
@@ -148,11 +214,5 @@ impl fmt::Debug for CaMaterial {
             .field("key_pem", &"[redacted]")
             .field("bundle_pem", bundle_pem)
             .finish()
-    }
-}
-
-impl fmt::Debug for Ca {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ca").field("material", &self.material).finish_non_exhaustive()
     }
 }

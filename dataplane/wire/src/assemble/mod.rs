@@ -19,7 +19,7 @@ pub use refusal::{Refusal, Refused};
 pub use update::{Kind, Received, Update, answer};
 
 use crate::digests::{KeyHash, hash};
-use crate::message::ServerMessage;
+use crate::message::{ConfigStep, ServerMessage};
 use crate::{Digests, Lane, Limits, State, Version};
 use ledger::Ledger;
 use pending::{Head, Part, Pending};
@@ -122,16 +122,19 @@ impl Assembler {
                 Err(Refusal::Epoch { held, found: head.epoch })
             }
             (Head::Snapshot(_), Some(_)) => Ok(()),
-            (Head::Delta(head), Some(held)) => {
-                if head.epoch != held.epoch {
-                    return Err(Refusal::Epoch { held, found: head.epoch });
+            (Head::Delta(head), Some(held)) => match (head.config, head.live) {
+                (Some(ConfigStep { from_digest: Some(from), .. }), _) if from != self.config.digest() => {
+                    Err(Refusal::ConfigFrom)
                 }
-                match (head.config, head.live) {
-                    (Some(step), _) if step.from != held.number => Err(Refusal::From { held, found: step.from }),
-                    (_, Some(step)) if step.from != self.live.digest() => Err(Refusal::LiveFrom),
-                    _ => Ok(()),
+                (None | Some(ConfigStep { from_digest: None, .. }), _) if head.epoch != held.epoch => {
+                    Err(Refusal::Epoch { held, found: head.epoch })
                 }
-            }
+                (Some(ConfigStep { from, from_digest: None, .. }), _) if from != held.number => {
+                    Err(Refusal::From { held, found: from })
+                }
+                (_, Some(step)) if step.from != self.live.digest() => Err(Refusal::LiveFrom),
+                _ => Ok(()),
+            },
         }
     }
 

@@ -28,6 +28,8 @@ pub enum Refusal {
     Epoch { held: Version, found: u64 },
     #[error("the delta leads from version {found}, held is version {held}; send a snapshot")]
     From { held: Version, found: u64 },
+    #[error("the delta leads from another config lane than the one held; send a snapshot")]
+    ConfigFrom,
     #[error("the delta leads from another live lane than the one held; send a snapshot")]
     LiveFrom,
     #[error("the {lane} lane adds up to {found}, announced was {announced}; send a snapshot")]

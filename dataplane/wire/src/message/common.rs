@@ -28,21 +28,29 @@ pub(super) fn decode_version(version: proto::Version) -> Version {
     Version { epoch, number }
 }
 
+pub(super) fn encode_digests(digests: Digests) -> proto::Digests {
+    let Digests { config, live } = digests;
+    proto::Digests { config: Some(encode_digest(config)), live: Some(encode_digest(live)) }
+}
+
+pub(super) fn decode_digests(digests: proto::Digests) -> Result<Digests, InvalidResource> {
+    let proto::Digests { config, live } = digests;
+    Ok(Digests {
+        config: required(config).map(decode_digest).at("config")?,
+        live: required(live).map(decode_digest).at("live")?,
+    })
+}
+
 pub(super) fn encode_held(held: State) -> proto::Held {
-    let State { version, digests: Digests { config, live } } = held;
-    let digests = proto::Digests { config: Some(encode_digest(config)), live: Some(encode_digest(live)) };
-    proto::Held { version: Some(encode_version(version)), digests: Some(digests) }
+    let State { version, digests } = held;
+    proto::Held { version: Some(encode_version(version)), digests: Some(encode_digests(digests)) }
 }
 
 pub(super) fn decode_held(held: proto::Held) -> Result<State, InvalidResource> {
     let proto::Held { version, digests } = held;
-    let proto::Digests { config, live } = required(digests).at("digests")?;
     Ok(State {
         version: required(version).map(decode_version).at("version")?,
-        digests: Digests {
-            config: required(config).map(decode_digest).at("digests.config")?,
-            live: required(live).map(decode_digest).at("digests.live")?,
-        },
+        digests: required(digests).and_then(decode_digests).at("digests")?,
     })
 }
 

@@ -4,13 +4,17 @@ mod client;
 mod common;
 mod error;
 mod health;
+mod issue;
 mod rejection;
+mod report;
 mod server;
 
 pub use client::{Ack, ClientMessage, Hello, Nack};
 pub use error::InvalidMessage;
 pub use health::{ErrorClass, Figures, Health, LATENCY_BUCKETS};
+pub use issue::{IssueReply, IssueRequest};
 pub use rejection::{Rejection, RejectionCode};
+pub use report::{PodReport, PodState};
 pub use server::{
     ConfigStep, ConfigTarget, DeltaHead, DeltaPart, Encoded, LiveStep, Observe, ServerMessage, SnapshotHead,
     SnapshotPart,

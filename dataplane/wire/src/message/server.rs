@@ -78,6 +78,8 @@ pub struct ConfigStep {
     pub to: u64,
     /// Of the whole lane at `to`.
     pub digest: Digest,
+    /// Some: leads from the lane with this digest, whatever its version and epoch; `from` means nothing.
+    pub from_digest: Option<Digest>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,10 +176,11 @@ fn encode_delta(part: DeltaPart) -> proto::Delta {
     let DeltaPart { head: DeltaHead { epoch, config, live, parts }, part, lane, upserts, removals } = part;
     proto::Delta {
         epoch,
-        config: config.map(|ConfigStep { from, to, digest }| proto::ConfigStep {
+        config: config.map(|ConfigStep { from, to, digest, from_digest }| proto::ConfigStep {
             from,
             to,
             digest: Some(encode_digest(digest)),
+            from_digest: from_digest.map(encode_digest),
         }),
         live: live.map(|LiveStep { from, to }| proto::LiveStep {
             from: Some(encode_digest(from)),
@@ -193,8 +196,9 @@ fn encode_delta(part: DeltaPart) -> proto::Delta {
 
 fn decode_delta(delta: proto::Delta) -> Result<DeltaPart, InvalidResource> {
     let proto::Delta { epoch, config, live, part, parts, lane, upserts, removals } = delta;
-    let config_step = |proto::ConfigStep { from, to, digest }| {
-        Ok(ConfigStep { from, to, digest: required(digest).map(decode_digest).at("digest")? })
+    let config_step = |proto::ConfigStep { from, to, digest, from_digest }| {
+        let digest = required(digest).map(decode_digest).at("digest")?;
+        Ok(ConfigStep { from, to, digest, from_digest: from_digest.map(decode_digest) })
     };
     let live_step = |proto::LiveStep { from, to }| {
         Ok(LiveStep {
