@@ -156,9 +156,8 @@ impl Ca {
         let params = match purpose {
             Purpose::Server(names) => {
                 let mut params = self.leaf_params(now, ExtendedKeyUsagePurpose::ServerAuth);
-                for name in *names {
-                    params.subject_alt_names.push(SanType::DnsName(name.as_str().try_into()?));
-                }
+                // Tells addresses from names.
+                params.subject_alt_names = CertificateParams::new(*names)?.subject_alt_names;
                 params
             }
             Purpose::Client(subject) => self.client_params(subject, now)?,
