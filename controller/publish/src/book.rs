@@ -85,7 +85,8 @@ impl Book {
 
     /// A version of the config lane with the newest live lane; the newest version if that one is not kept.
     pub(crate) fn target(&self, number: Option<u64>) -> State {
-        let found = number.filter(|number| *number > 0).and_then(|number| self.config.find(|point| point.number == number));
+        let found =
+            number.filter(|number| *number > 0).and_then(|number| self.config.find(|point| point.number == number));
         self.state(found.map_or(self.config.newest(), |(_, point)| point))
     }
 
@@ -112,8 +113,7 @@ impl Book {
         let State { version, digests } = from;
         let same_epoch = version.epoch == self.epoch;
         // Another epoch's numbers mean nothing here, but equal digests are equal lanes.
-        let fits =
-            |point: Point| point.digest == digests.config && (!same_epoch || point.number == version.number);
+        let fits = |point: Point| point.digest == digests.config && (!same_epoch || point.number == version.number);
         let (position, _) = self.config.find(fits)?;
         let (live, _) = self.live.find(|digest| digest == digests.live)?;
         let mut delta = self.config.between(position, target);

@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn a_listener_that_one_pod_could_not_bind_says_where() {
-        let fleet = fleet(&[("a", pod(state(2, 20), &[("https", "port 443 is taken")])), ("b", pod(state(2, 20), &[]))]);
+        let fleet =
+            fleet(&[("a", pod(state(2, 20), &[("https", "port 443 is taken")])), ("b", pod(state(2, 20), &[]))]);
         let outcome = fleet.outcome(&ready(&["a", "b"]));
         assert!(outcome.is_settled());
         let why = "port 443 is taken (on 1 of 2 replicas)".to_owned();

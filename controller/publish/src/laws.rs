@@ -132,7 +132,7 @@ fn hold(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let target = gates[at].target("pod").expect("it is published");
     prop_assert_eq!(Digests::of(&reader.snapshot), target.digests);
     prop_assert_eq!(reader.assembler.held().map(|held| held.digests), Some(target.digests));
-    prop_assert_eq!(reader.snapshot.live, world.live.clone());
+    prop_assert_eq!(&reader.snapshot.live, &world.live);
     gates[at].select(None);
     exchange(&gates[at], &mut session, &mut reader);
     prop_assert_eq!(&reader.snapshot, &world);

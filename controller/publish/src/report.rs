@@ -8,9 +8,9 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use hyper_util::rt::TokioIo;
 use portcullis_ir::GatewayKey;
-use portcullis_wire::REPORT;
 /// One pod of one Gateway, as one replica knows it.
 pub use portcullis_wire::PodReport;
+use portcullis_wire::REPORT;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::sleep;

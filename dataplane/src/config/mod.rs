@@ -18,9 +18,9 @@ use tokio::sync::mpsc;
 
 pub(crate) use client::Client;
 pub(crate) use disk::Disk;
+pub use files::{InvalidSnapshotFile, read_snapshot_file, write_snapshot_file};
 pub(crate) use stream::Stream;
 pub use stream::StreamSettings;
-pub use files::{InvalidSnapshotFile, read_snapshot_file, write_snapshot_file};
 
 /// Where configuration comes from and answers go to. In-process or fed by a stream: encoded messages either way. The
 /// channels are bounded, so that a slow side holds back the other instead of filling memory.

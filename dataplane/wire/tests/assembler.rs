@@ -193,10 +193,8 @@ fn a_delta_from_something_else_is_refused() {
 #[test]
 fn a_delta_from_a_digest_leads_into_another_epoch() {
     let before = snapshot([listener("a", 80), endpoints(&[1])]);
-    let there = |number, snapshot: &Snapshot| State {
-        version: Version { epoch: 2, number },
-        digests: Digests::of(snapshot),
-    };
+    let there =
+        |number, snapshot: &Snapshot| State { version: Version { epoch: 2, number }, digests: Digests::of(snapshot) };
     let mut assembler = reader();
     push(&mut assembler, whole(7, &before)).unwrap();
 

@@ -27,7 +27,8 @@ fn rejection() -> Rejection {
 }
 
 fn delta() -> ServerMessage {
-    let config = Some(ConfigStep { from: 41, to: 42, digest: Digest::from_bits(9), from_digest: Some(Digest::from_bits(7)) });
+    let config =
+        Some(ConfigStep { from: 41, to: 42, digest: Digest::from_bits(9), from_digest: Some(Digest::from_bits(7)) });
     let live = Some(LiveStep { from: Digest::EMPTY, to: Digest::from_bits(8) });
     let head = DeltaHead { epoch: 1, config, live, parts: 3 };
     let (upserts, removals) = (vec![Encoded(vec![1, 2])], vec![Encoded(vec![3])]);

@@ -66,7 +66,9 @@ struct Renewed {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCa {
-    #[error("{field} holds no certificate or key that can be read: {why}; put a PEM of a CA there, or delete the Secret")]
+    #[error(
+        "{field} holds no certificate or key that can be read: {why}; put a PEM of a CA there, or delete the Secret"
+    )]
     Pem { field: &'static str, why: String },
     #[error("tls.crt is no CA's certificate; use an issuer with isCA, or delete the Secret")]
     NotCa,

@@ -51,7 +51,11 @@ pub(super) struct Connection {
 }
 
 /// Ends with its receiver.
-pub(super) fn accept(listener: TcpListener, pki: Arc<Pki>, stats: Arc<Stats>) -> ReceiverStream<io::Result<Connection>> {
+pub(super) fn accept(
+    listener: TcpListener,
+    pki: Arc<Pki>,
+    stats: Arc<Stats>,
+) -> ReceiverStream<io::Result<Connection>> {
     let (ready, connections) = mpsc::channel(1);
     tokio::spawn(async move {
         tokio::select! {

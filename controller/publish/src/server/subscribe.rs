@@ -67,7 +67,8 @@ async fn begin(inner: &Inner, peer: &Peer, request: Request<Streaming<Bytes>>) -
         return Err(Refusal::new(DeniedReason::Protocol, "the first message is no Hello; begin each stream with one"));
     };
     if hello.gateway != *gateway {
-        let message = format!("the certificate is for Gateway {gateway}, Hello asks for {}; ask for your own", hello.gateway);
+        let message =
+            format!("the certificate is for Gateway {gateway}, Hello asks for {}; ask for your own", hello.gateway);
         return Err(Refusal::new(DeniedReason::Gateway, message));
     }
     let identity = inner.identify(token, gateway).await?;

@@ -1,14 +1,13 @@
 //! Whatever is edited, and whoever is connected to whom meanwhile: in the end every data plane holds what it should.
 
-
-use portcullis_ir::Resource;
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 use crate::support::gateway::{backend, endpoints, gateway, route, snapshot};
 use crate::support::plane::Plane;
 use crate::support::replica::{Replica, ca};
 use crate::support::until_in_force;
 use crate::support::wire::Wire;
+use portcullis_ir::Resource;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 
 #[derive(Clone, Copy, Debug)]
 enum Step {

@@ -1,14 +1,13 @@
 //! Who gets nothing, and what they are told.
 
-
 use std::time::{Duration, SystemTime};
 
-use portcullis_ir::GatewayKey;
-use portcullis_publish::DeniedReason;
-use portcullis_wire::{IssueRequest, PodReport};
 use crate::support::gateway::{gateway, route, snapshot};
 use crate::support::pod::{Identity, dial, hello, identity, identity_at, issue, report, request_for, subscribe};
 use crate::support::replica::{Replica, ca, pki, token};
+use portcullis_ir::GatewayKey;
+use portcullis_publish::DeniedReason;
+use portcullis_wire::{IssueRequest, PodReport};
 use tonic::{Code, Status};
 
 async fn replica() -> Replica {

@@ -1,14 +1,13 @@
 //! Several replicas of the controller, one of which writes status.
 
-
 use std::sync::Arc;
 
-use portcullis_publish::report_to;
 use crate::support::gateway::{gateway, route, snapshot};
 use crate::support::plane::Plane;
 use crate::support::replica::{Replica, ca};
 use crate::support::wire::Wire;
 use crate::support::{until, until_in_force, within};
+use portcullis_publish::report_to;
 use tokio::sync::oneshot;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,16 +1,15 @@
 //! A CA is followed by another one, and nobody is turned away.
 
-
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use portcullis_publish::{Ca, CaMaterial, InvalidCa, Pki, report_to};
 use crate::support::gateway::{gateway, route, snapshot};
 use crate::support::plane::{Plane, trust};
 use crate::support::pod::{dial, hello, identity, subscribe};
 use crate::support::replica::{HOST, Replica, ca, pki, token};
 use crate::support::wire::Wire;
 use crate::support::{until, until_in_force};
+use portcullis_publish::{Ca, CaMaterial, InvalidCa, Pki, report_to};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -68,7 +67,7 @@ async fn a_replica_that_has_not_seen_the_new_ca_takes_its_certificates() {
     let behind = Replica::start(1, &old).await;
     let ahead = pki(&read(&old).renew(SystemTime::now()).unwrap());
     let channel = dial(behind.address, &behind.pki, Some(identity(&ahead, "a"))).await;
-    subscribe(channel, Some(&token("a")), hello(gateway(), None)).await.unwrap();
+    let _stream = subscribe(channel, Some(&token("a")), hello(gateway(), None)).await.unwrap();
     // And the other way round, its pods are reported.
     let ahead = Replica::start_with(portcullis_publish::Publisher::new(2), ahead).await;
     ahead.publisher.publish(&gateway(), &snapshot([route(1, 1)]));

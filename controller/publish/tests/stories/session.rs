@@ -1,16 +1,25 @@
 //! Orders of events that a real data plane does not show at will.
 
-
-use portcullis_wire::{Ack, ClientMessage, Nack, ServerMessage};
 use crate::support::gateway::{gateway, route, snapshot};
 use crate::support::pod::{Stream, dial, hello, identity, subscribe};
 use crate::support::replica::{Replica, ca, token};
 use crate::support::until;
+use portcullis_wire::{Ack, ClientMessage, Nack, ServerMessage};
 use tonic::Code;
 
 async fn pod(replica: &Replica, held: Option<portcullis_wire::State>) -> Stream {
     let channel = dial(replica.address, &replica.pki, Some(identity(&replica.pki, "a"))).await;
     subscribe(channel, Some(&token("a")), hello(gateway(), held)).await.unwrap()
+}
+
+/// All parts of a snapshot, and its version.
+async fn snapshot_of(stream: &mut Stream) -> u64 {
+    loop {
+        let Some(ServerMessage::Snapshot(part)) = stream.next().await.unwrap() else { panic!("a snapshot is due") };
+        if part.part + 1 == part.head.parts {
+            return part.head.config.unwrap().version;
+        }
+    }
 }
 
 fn refusal(stream: &Stream, why: &str) -> ClientMessage {
@@ -57,7 +66,7 @@ async fn a_refused_delta_is_followed_by_a_snapshot_and_a_refused_snapshot_by_pat
     replica.publisher.publish(&gateway(), &snapshot([route(1, 2)]));
     stream.update().await;
     stream.send(refusal(&stream, "no base")).await;
-    let Some(ServerMessage::Snapshot(_)) = stream.next().await.unwrap() else { panic!("a snapshot is due") };
+    assert_eq!(snapshot_of(&mut stream).await, 2);
     stream.send(refusal(&stream, "it does not compile")).await;
     let fleet = until("the refusal", &replica.publisher, &gateway(), |fleet| {
         fleet.pods["a"].refused.as_deref() == Some("it does not compile")
@@ -68,8 +77,7 @@ async fn a_refused_delta_is_followed_by_a_snapshot_and_a_refused_snapshot_by_pat
 
     // Another version is tried at once, as a whole.
     let target = replica.publisher.publish(&gateway(), &snapshot([route(1, 3)])).target;
-    let Some(ServerMessage::Snapshot(part)) = stream.next().await.unwrap() else { panic!("a snapshot is due") };
-    assert_eq!(part.head.config.unwrap().version, 3);
+    assert_eq!(snapshot_of(&mut stream).await, 3);
     stream.send(ClientMessage::Ack(Ack { held: target, warnings: Vec::new() })).await;
     let is_settled = |fleet: &portcullis_publish::Fleet| fleet.outcome(&["a".into()].into()).is_settled();
     let fleet = until("the end of it", &replica.publisher, &gateway(), is_settled).await;

@@ -1,17 +1,16 @@
 //! What a data plane is told, and what that costs.
 
-
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use portcullis_ir::ResourceKey;
-use portcullis_publish::Publisher;
-use portcullis_wire::{Limits, Rejection, RejectionCode};
 use crate::support::gateway::{backend, endpoints, gateway, listener, route, snapshot};
 use crate::support::plane::Plane;
 use crate::support::replica::{Replica, ca, pki};
 use crate::support::wire::Wire;
 use crate::support::{until, until_in_force};
+use portcullis_ir::ResourceKey;
+use portcullis_publish::Publisher;
+use portcullis_wire::{Limits, Rejection, RejectionCode};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_data_plane_is_given_everything_once_and_then_what_changes() {
@@ -72,11 +71,11 @@ async fn a_reconnect_costs_nothing_whichever_replica_answers() {
     let pod = until_in_force(&second.publisher, &gateway(), "a").await;
     assert_eq!((pod.held, second.sent()), (Some(published.target), (0, 1)));
 
-    // Back at the first, which has seen a change of the live lane alone.
+    // Back at the first, which has seen the same config lane with another live lane.
     let published = first.publisher.publish(&gateway(), &snapshot([route(1, 2), backend(1), endpoints(1, 81)]));
     wire.lead(Some(first.address));
     let pod = until_in_force(&first.publisher, &gateway(), "a").await;
-    assert_eq!((pod.held, first.sent().0), (Some(published.target), 2), "a config lane it had never seen: a snapshot");
+    assert_eq!((pod.held, first.sent()), (Some(published.target), (1, 1)));
     plane.stop().await;
 }
 
@@ -149,8 +148,8 @@ async fn traffic_does_not_notice_that_the_controller_is_gone() {
     plane.stop().await;
 }
 
-#[tokio::test]
-async fn what_no_data_plane_takes_is_left_out_or_refused_as_a_whole() {
+#[test]
+fn what_no_data_plane_takes_is_left_out_or_refused_as_a_whole() {
     let publisher = Publisher::with_limits(1, Limits { max_resources: 2, max_resource: 1000, ..Limits::default() });
     let first = publisher.publish(&gateway(), &snapshot([route(1, 1)]));
     assert_eq!(first.refused_whole, None);

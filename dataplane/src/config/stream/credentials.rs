@@ -90,6 +90,10 @@ fn half_life(chain: &[CertificateDer<'_>]) -> Option<SystemTime> {
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { chain, key: _, until } = self;
-        f.debug_struct("Identity").field("chain", &chain.len()).field("key", &"[redacted]").field("until", until).finish()
+        f.debug_struct("Identity")
+            .field("chain", &chain.len())
+            .field("key", &"[redacted]")
+            .field("until", until)
+            .finish()
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
-use hyper_util::rt::TokioIo;
 use http::Uri;
+use hyper_util::rt::TokioIo;
 use rustls::crypto::aws_lc_rs;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore};

@@ -174,8 +174,7 @@ fn is_denied(status: &Status) -> bool {
 }
 
 pub(super) fn authorize<T>(request: &mut Request<T>, token: &str) -> Result<(), Cause> {
-    let mut value: tonic::metadata::AsciiMetadataValue =
-        format!("Bearer {token}").parse().map_err(|_| Cause::Token)?;
+    let mut value: tonic::metadata::AsciiMetadataValue = format!("Bearer {token}").parse().map_err(|_| Cause::Token)?;
     value.set_sensitive(true);
     request.metadata_mut().insert("authorization", value);
     Ok(())

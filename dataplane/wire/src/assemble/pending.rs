@@ -121,7 +121,9 @@ impl Head {
     pub(super) fn version(&self, held: Option<Version>) -> Option<Version> {
         let (epoch, number) = match self {
             Self::Snapshot(head) => (head.epoch, head.config.map(|ConfigTarget { version, digest: _ }| version)),
-            Self::Delta(head) => (head.epoch, head.config.map(|ConfigStep { from: _, to, digest: _, from_digest: _ }| to)),
+            Self::Delta(head) => {
+                (head.epoch, head.config.map(|ConfigStep { from: _, to, digest: _, from_digest: _ }| to))
+            }
         };
         number.map(|number| Version { epoch, number }).or(held)
     }

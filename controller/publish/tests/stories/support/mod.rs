@@ -1,6 +1,5 @@
 //! What the stories need: replicas of the controller, data planes, and a wire between them that can be cut.
 
-
 pub(crate) mod gateway;
 pub(crate) mod plane;
 pub(crate) mod pod;
@@ -22,7 +21,12 @@ pub(crate) async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {
 }
 
 /// Waits until the fleet of a Gateway is as it should be.
-pub(crate) async fn until(what: &str, publisher: &Publisher, gateway: &GatewayKey, is: impl Fn(&Fleet) -> bool) -> Fleet {
+pub(crate) async fn until(
+    what: &str,
+    publisher: &Publisher,
+    gateway: &GatewayKey,
+    is: impl Fn(&Fleet) -> bool,
+) -> Fleet {
     let mut changed = publisher.changed();
     let waiting = async {
         loop {
