@@ -26,6 +26,8 @@ mod codec;
 mod fleet;
 mod gate;
 mod identity;
+#[cfg(test)]
+mod laws;
 mod pki;
 mod publisher;
 mod report;

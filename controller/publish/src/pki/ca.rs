@@ -49,7 +49,7 @@ impl Ca {
     /// [`InvalidCa`] when no key can be made, which the machine's randomness alone can cause.
     pub fn generate(now: SystemTime) -> Result<CaMaterial, InvalidCa> {
         let key = KeyPair::generate()?;
-        let certificate_pem = ca_params(now).self_signed(&key)?.pem();
+        let certificate_pem = ca_params(&key, now).self_signed(&key)?.pem();
         Ok(CaMaterial { bundle_pem: certificate_pem.clone(), certificate_pem, key_pem: key.serialize_pem() })
     }
 
@@ -59,7 +59,7 @@ impl Ca {
     /// As [`Ca::generate`].
     pub fn renew(&self, now: SystemTime) -> Result<CaMaterial, InvalidCa> {
         let key = KeyPair::generate()?;
-        let mut params = ca_params(now);
+        let mut params = ca_params(&key, now);
         let certificate = params.self_signed(&key)?.pem();
         // What the old one vouches for ends with it.
         params.not_after = self.life.until.min(now + CA_LIFE).into();
@@ -156,9 +156,8 @@ impl Ca {
         let params = match purpose {
             Purpose::Server(names) => {
                 let mut params = self.leaf_params(now, ExtendedKeyUsagePurpose::ServerAuth);
-                for name in *names {
-                    params.subject_alt_names.push(SanType::DnsName(name.as_str().try_into()?));
-                }
+                // Tells addresses from names.
+                params.subject_alt_names = CertificateParams::new(*names)?.subject_alt_names;
                 params
             }
             Purpose::Client(subject) => self.client_params(subject, now)?,
@@ -195,12 +194,12 @@ pub(super) enum Purpose<'a> {
     Client(&'a Subject),
 }
 
-fn ca_params(now: SystemTime) -> CertificateParams {
+fn ca_params(key: &KeyPair, now: SystemTime) -> CertificateParams {
     let mut params = CertificateParams::default();
-    // Generations are told apart by name.
-    let made = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    // Generations are told apart by name, or one could not vouch for the other.
+    let id: String = params.key_identifier(key).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, format!("Portcullis CA {made:x}"));
+    params.distinguished_name.push(DnType::CommonName, format!("Portcullis CA {id}"));
     params.not_before = (now - SKEW).into();
     params.not_after = (now + CA_LIFE).into();
     // One more: the CA that follows.

@@ -46,7 +46,7 @@ pub struct CaMaterial {
 #[derive(Debug)]
 pub struct Pki {
     provider: Arc<CryptoProvider>,
-    dns_names: Vec<String>,
+    names: Vec<String>,
     inner: Mutex<Inner>,
 }
 
@@ -90,11 +90,11 @@ pub enum InvalidRequest {
 }
 
 impl Pki {
-    /// `dns_names`: what the server's certificate names; whoever dials checks the first one.
-    pub fn new(ca: Ca, dns_names: Vec<String>) -> Arc<Self> {
+    /// `names`: the DNS names (or addresses) of the server's certificate; whoever dials checks the first one.
+    pub fn new(ca: Ca, names: Vec<String>) -> Arc<Self> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let inner = Mutex::new(Inner { ca: Arc::new(ca), server: None });
-        Arc::new(Self { provider, dns_names, inner })
+        Arc::new(Self { provider, names, inner })
     }
 
     /// Uses another CA from now on. Open connections stay.
@@ -136,7 +136,7 @@ impl Pki {
         {
             return Ok(Arc::clone(config));
         }
-        let (chain, key) = inner.ca.own(&Purpose::Server(&self.dns_names), now)?;
+        let (chain, key) = inner.ca.own(&Purpose::Server(&self.names), now)?;
         let asking = Arc::new(verify::AskForCertificate(Arc::clone(&self.provider)));
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&TLS13])?
@@ -164,7 +164,7 @@ impl Pki {
             .with_root_certificates(roots(&ca))
             .with_client_auth_cert(chain, private_key(key))?;
         config.alpn_protocols = vec![ALPN.to_vec()];
-        let name = self.dns_names.first().cloned().unwrap_or_default();
+        let name = self.names.first().cloned().unwrap_or_default();
         Ok((Arc::new(config), ServerName::try_from(name)?))
     }
 
