@@ -180,7 +180,7 @@ mod tests {
         json!({ "controllerName": controller, "parentRef": { "name": "g" }, "conditions": conditions })
     }
 
-    fn written(there: Value, ours: &[Value]) -> Option<Value> {
+    fn written(there: &Value, ours: &[Value]) -> Option<Value> {
         let object = json!({ "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "spec": {},
             "metadata": { "namespace": "ns", "name": "r" }, "status": there });
         let Object::HttpRoute(object) = Object::parse(object).unwrap() else { panic!() };
@@ -193,7 +193,7 @@ mod tests {
         let foreign = parent("example.com/other", &[condition("Accepted", "False")]);
         let there = json!({ "parents": [foreign, parent(CONTROLLER_NAME, &[condition("Accepted", "False"), condition("example.com/Mine", "True"), condition("PartiallyInvalid", "True")])] });
         let status = written(
-            there,
+            &there,
             &[parent(CONTROLLER_NAME, &[condition("Accepted", "True"), condition("ResolvedRefs", "True")])],
         )
         .unwrap();
@@ -212,8 +212,11 @@ mod tests {
             &[condition("ResolvedRefs", "True"), condition("example.com/Mine", "True"), condition("Accepted", "True")],
         );
         let others = parent("example.com/other", &[]);
-        assert_eq!(written(json!({ "parents": [there, others] }), std::slice::from_ref(&ours)), None);
-        assert!(written(json!({ "parents": [there] }), &[]).is_some(), "an entry of ours that is no longer meant goes");
-        assert!(written(json!(null), &[ours]).is_some());
+        assert_eq!(written(&json!({ "parents": [there, others] }), std::slice::from_ref(&ours)), None);
+        assert!(
+            written(&json!({ "parents": [there] }), &[]).is_some(),
+            "an entry of ours that is no longer meant goes"
+        );
+        assert!(written(&json!(null), &[ours]).is_some());
     }
 }

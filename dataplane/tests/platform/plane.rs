@@ -67,9 +67,8 @@ impl Plane {
         let handle = DataPlane::start(settings, ConfigLink { incoming, outgoing }).unwrap();
         let ClientMessage::Hello(hello) = receive(&mut answers).await else { panic!("the first message is Hello") };
         if hello.held.is_some() {
-            // What was stored is in force, and it is said at once.
-            let answer = receive(&mut answers).await;
-            assert!(matches!(answer, ClientMessage::Ack(_) | ClientMessage::Nack(_)), "{answer:?}");
+            let ClientMessage::Ack(said) = receive(&mut answers).await else { panic!("what is held is in force") };
+            assert_eq!(Some(said.held), hello.held);
         }
         Self { handle, hello, server, answers, snapshot: Snapshot::default(), at: None }
     }
