@@ -21,8 +21,23 @@ pub(crate) fn is_optional(kind: Kind) -> bool {
     !matches!(kind, Kind::GatewayClass | Kind::Gateway | Kind::HttpRoute)
 }
 
+/// The kind in the version that is read.
 pub(crate) fn resource(kind: Kind) -> ApiResource {
-    let (group, version) = kind.api_version().split_once('/').unwrap_or(("", kind.api_version()));
+    resource_in(kind, kind.api_version())
+}
+
+/// The versions in which the kind is looked for, best first. They differ in nothing that is read.
+pub(crate) fn resources(kind: Kind) -> Vec<ApiResource> {
+    let mut all = vec![resource(kind)];
+    if kind == Kind::ReferenceGrant {
+        // Before Gateway API 1.5 there was no other.
+        all.push(resource_in(kind, "gateway.networking.k8s.io/v1beta1"));
+    }
+    all
+}
+
+fn resource_in(kind: Kind, api_version: &str) -> ApiResource {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind.as_str()), plural(kind))
 }
 

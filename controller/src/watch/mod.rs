@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 pub(crate) use held::hold;
+use kind::resources;
 pub(crate) use kind::{FOLLOWED, is_optional, resource};
 
 use crate::metrics::Metrics;
@@ -48,12 +49,14 @@ pub(crate) enum Change {
 
 /// Follows all objects of a kind, until nobody takes changes any more.
 pub(crate) async fn follow(client: Client, kind: Kind, changes: mpsc::Sender<Change>, metrics: Metrics) {
-    let api: Api<DynamicObject> = Api::all_with(client, &resource(kind));
+    let resources = resources(kind);
+    let mut version = 0;
     let mut pause = Pause::default();
     let mut unknown_since: Option<Instant> = None;
     let mut known = false;
     loop {
-        let mut events = std::pin::pin!(watcher(api.clone(), watcher::Config::default()));
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &resources[version]);
+        let mut events = std::pin::pin!(watcher(api, watcher::Config::default()));
         let mut listed = HashSet::new();
         while let Some(event) = events.next().await {
             let sent = match event {
@@ -78,6 +81,10 @@ pub(crate) async fn follow(client: Client, kind: Kind, changes: mpsc::Sender<Cha
                 }
                 Ok(Event::Delete(object)) => changes.send(Change::Remove(reference(kind, &object))).await,
                 Err(error) if is_unknown(&error) => {
+                    version = (version + 1) % resources.len();
+                    if version != 0 {
+                        break;
+                    }
                     let since = *unknown_since.get_or_insert_with(Instant::now);
                     if known && since.elapsed() < GONE_AFTER {
                         sleep(pause.next()).await;

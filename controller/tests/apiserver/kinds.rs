@@ -1,5 +1,8 @@
 //! Which kinds there are: the standard channel of several releases, and what is missing at first.
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::api::PostParams;
 use portcullis_apiserver::{ApiServer, Bundle, CrdSet, install, uninstall};
 use serde_json::json;
 
@@ -52,6 +55,37 @@ spec:
     world
         .apply("{apiVersion: portcullis.dev/v1alpha1, kind: Backend, metadata: {name: web}, spec: {endpoints: [{ip: 10.0.0.1, port: 80}]}}")
         .await;
+    world.settles("HTTPRoute", "web", "ResolvedRefs=True").await;
+    running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_release_has_grants_in_their_beta_alone() {
+    let world = World::on("older", ApiServer::start_with(&[CORE, GRANTS])).await;
+    let definitions: Api<CustomResourceDefinition> = Api::all(world.client.clone());
+    let name = "referencegrants.gateway.networking.k8s.io";
+    let mut definition = definitions.get(name).await.unwrap();
+    definition.spec.versions.retain(|version| version.name == "v1beta1");
+    definition.metadata.managed_fields = None;
+    definitions.replace(name, &PostParams::default(), &definition).await.unwrap();
+
+    world.gateway().await;
+    world.route("web", "/").await;
+    let service = "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{port: 80}]}}";
+    portcullis_apiserver::apply(&world.client, "older-other", service).await;
+    let reference = json!({"name": "web", "port": 80, "namespace": "older-other"});
+    world.patch("HTTPRoute", "web", json!({"spec": {"rules": [{"backendRefs": [reference]}]}})).await;
+    let (running, _proxy) = world.controller().await;
+    world.settles("HTTPRoute", "web", "ResolvedRefs=False:RefNotPermitted").await;
+    let grant = "
+apiVersion: gateway.networking.k8s.io/v1beta1
+kind: ReferenceGrant
+metadata: {name: routes}
+spec:
+  from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: older}]
+  to: [{group: '', kind: Service}]
+";
+    portcullis_apiserver::apply(&world.client, "older-other", grant).await;
     world.settles("HTTPRoute", "web", "ResolvedRefs=True").await;
     running.shutdown().await;
 }
