@@ -61,6 +61,7 @@ impl Book {
     pub(crate) fn publish(&mut self, next: &Snapshot) -> Published {
         let mut delta = diff(&self.current, next);
         let mut refused = Vec::new();
+        // Decoding is all that can fail for one resource: the router compiles whatever decodes.
         delta.upserts.retain(|resource| match preflight(resource, &self.limits) {
             Ok(()) => true,
             Err(error) => {

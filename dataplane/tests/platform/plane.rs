@@ -66,6 +66,10 @@ impl Plane {
         let (outgoing, mut answers) = mpsc::channel(16);
         let handle = DataPlane::start(settings, ConfigLink { incoming, outgoing }).unwrap();
         let ClientMessage::Hello(hello) = receive(&mut answers).await else { panic!("the first message is Hello") };
+        if hello.held.is_some() {
+            let ClientMessage::Ack(said) = receive(&mut answers).await else { panic!("what is held is in force") };
+            assert_eq!(Some(said.held), hello.held);
+        }
         Self { handle, hello, server, answers, snapshot: Snapshot::default(), at: None }
     }
 

@@ -21,8 +21,8 @@ use crate::identity::Subject;
 use crate::stats::count;
 use crate::{Pki, Stats};
 
-const HANDSHAKE: Duration = Duration::from_secs(10);
-const MAX_HANDSHAKES: usize = 64;
+const HANDSHAKE: Duration = Duration::from_secs(5);
+const MAX_HANDSHAKES: usize = 256;
 const MAX_CONNECTIONS: usize = 8192;
 /// After an `accept` that failed: out of descriptors, most likely.
 const PAUSE: Duration = Duration::from_millis(100);

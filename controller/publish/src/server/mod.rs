@@ -26,6 +26,7 @@ use crate::{Identify, Pki, Publisher};
 use service::{Inner, Service};
 
 const MAX_STREAMS: usize = 4096;
+const MAX_REVIEWS: usize = 32;
 /// Of one connection; a data plane has one or two.
 const MAX_STREAMS_PER_CONNECTION: u32 = 16;
 /// A peer that does not answer within the two together is gone.
@@ -67,6 +68,7 @@ pub async fn serve(
         identify,
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         stop,
+        reviews: Semaphore::new(MAX_REVIEWS),
         reports: AtomicU64::new(0),
     }));
     let server = Server::builder()

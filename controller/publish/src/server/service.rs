@@ -23,7 +23,7 @@ use super::{reports, subscribe};
 use crate::codec::Raw;
 use crate::identity::Subject;
 use crate::stats::count;
-use crate::{DeniedReason, Identify, Pki, PodIdentity, Publisher, Stats};
+use crate::{Denied, DeniedReason, Identify, Pki, PodIdentity, Publisher, Stats};
 
 /// A token's review may take this long.
 const REVIEW: Duration = Duration::from_secs(10);
@@ -40,14 +40,22 @@ pub(super) struct Inner {
     /// Streams at once, data planes and peers together.
     pub(super) streams: Arc<Semaphore>,
     pub(super) stop: watch::Receiver<bool>,
+    /// Reviews at once: whoever sends us nonsense must not make us send as much to the API server.
+    pub(super) reviews: Semaphore,
     /// Tells connections of one peer apart.
     pub(super) reports: AtomicU64,
 }
 
 impl Inner {
     pub(super) async fn identify(&self, token: &str, gateway: &GatewayKey) -> Result<PodIdentity, Refusal> {
-        let review = timeout(REVIEW, self.identify.identify(token, gateway));
-        match review.await {
+        let review = async {
+            let _turn = self.reviews.acquire().await;
+            self.identify.identify(token, gateway).await
+        };
+        match timeout(REVIEW, review).await {
+            Ok(Ok(identity)) if identity.namespace != gateway.namespace => {
+                Err(Denied::Gateway(format!("it is a pod of namespace {}", identity.namespace)).into())
+            }
             Ok(identity) => Ok(identity?),
             Err(_) => Err(Refusal::new(DeniedReason::Unavailable, "the token's review took too long; try again")),
         }

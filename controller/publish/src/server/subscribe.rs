@@ -72,10 +72,10 @@ async fn begin(inner: &Inner, peer: &Peer, request: Request<Streaming<Bytes>>) -
         return Err(Refusal::new(DeniedReason::Gateway, message));
     }
     let identity = inner.identify(token, gateway).await?;
-    if identity.namespace != gateway.namespace || identity.pod != *pod {
+    if identity.pod != *pod {
         let message = format!(
-            "the token is of pod {}/{}, the certificate of {}/{pod}; use the certificate that the token's pod was given",
-            identity.namespace, identity.pod, gateway.namespace
+            "the token is of pod {}, the certificate of {pod}; use the certificate that the token's pod was given",
+            identity.pod
         );
         return Err(Refusal::new(DeniedReason::Mismatch, message));
     }

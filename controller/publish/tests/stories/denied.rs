@@ -76,7 +76,7 @@ async fn a_stream_needs_a_token_that_agrees_with_the_certificate() {
     let status = refused(&replica, Some(mine.clone()), Some("stolen"), hello(gateway(), None)).await;
     is(&status, Code::Unauthenticated, "the token is refused");
     let status = refused(&replica, Some(mine.clone()), Some(&token("b")), hello(gateway(), None)).await;
-    is(&status, Code::PermissionDenied, "the token is of pod team/b, the certificate of team/a");
+    is(&status, Code::PermissionDenied, "the token is of pod b, the certificate of a");
     let status = refused(&replica, Some(mine), Some("team/other/a"), hello(gateway(), None)).await;
     is(&status, Code::PermissionDenied, "may not have this Gateway");
 }
