@@ -11,6 +11,15 @@ finish() {
 }
 trap finish EXIT
 
+# The fuzz targets have a lock file of their own; what it lacks should show before half an hour of other work.
+lock_files() {
+  local folder
+  for folder in . tests/fuzz; do
+    (cd "$folder" && cargo metadata --locked --format-version 1 >/dev/null) \
+      || die "$folder/Cargo.lock does not fit its Cargo.toml: run 'cargo metadata' in $folder and commit the lock file"
+  done
+}
+
 generated_files() {
   build_dev crds || return
   "$CARGO_TARGET_DIR/debug/crds" --check || die "generated files differ from their source: run 'make crds' and commit the result"
@@ -36,6 +45,7 @@ real_cluster() {
 
 step "toolchain" need_rust
 step "formatting" cargo fmt --all --check
+step "lock files" lock_files
 step "dependencies (licences, bans, sources, advisories)" scripts/deny.sh
 step "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
 step "programs of Kubernetes" api_server
