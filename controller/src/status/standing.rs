@@ -52,7 +52,10 @@ fn stance(
     let outcome = fleet.map(|fleet| fleet.outcome(&ready_pods(inputs, resources)));
     let listeners = outcome.as_ref().map(|outcome| outcome.listeners.clone()).unwrap_or_default();
     let standing = match (&outcome, unprovisioned) {
-        (_, Some(why)) => Standing::Not(Reason::NoResources, why),
+        (_, Some(why)) => match unmet_address(inputs, key, resources, &addresses) {
+            Some((Reason::AddressNotUsable, _)) => Standing::Not(Reason::AddressNotUsable, why),
+            _ => Standing::Not(Reason::NoResources, why),
+        },
         (None, None) => Standing::Waiting("the program is not published yet".to_owned()),
         (Some(outcome), None) => stands(outcome, resources, unmet_address(inputs, key, resources, &addresses)),
     };

@@ -10,12 +10,15 @@ use crate::{Inputs, Settings};
 
 /// Names of `supportedFeatures`, sorted ("Implementations MUST publish it … in ascending alphabetical order"). Only
 /// what is built: what stands here is what conformance is tested against.
-pub const SUPPORTED_FEATURES: [&str; 30] = [
+pub const SUPPORTED_FEATURES: [&str; 33] = [
     "Gateway",
+    "GatewayAddressEmpty",
     "GatewayHTTPListenerIsolation",
     "GatewayHTTPSListenerDetectMisdirectedRequests",
+    "GatewayInfrastructure",
     "GatewayPort8080",
     "GatewayRouteHostnameIntersectionPrecedence",
+    "GatewayStaticAddresses",
     "HTTPRoute",
     "HTTPRoute303RedirectStatusCode",
     "HTTPRoute307RedirectStatusCode",
