@@ -7,15 +7,29 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
+/// A Service that has just been made leads nowhere for a moment, so the page is asked for until then.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(500);
+/// For one answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_BODY: usize = 64 * 1024;
 
 /// # Errors
-/// When the page cannot be fetched, or its status is not 200; the page is printed by the log then.
+/// When the page cannot be fetched, or its status is not 200, for as long as it is asked for; the last reason is given.
 pub(crate) async fn probe(url: &str) -> anyhow::Result<()> {
-    timeout(TIMEOUT, fetch(url)).await.with_context(|| format!("{url} did not answer within {TIMEOUT:?}"))?
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let answer = timeout(TIMEOUT, fetch(url)).await;
+        match answer.with_context(|| format!("{url} did not answer within {TIMEOUT:?}")).flatten() {
+            Err(error) if Instant::now() < until => {
+                tracing::info!(url, error = format!("{error:#}"), "not yet");
+                sleep(PAUSE).await;
+            }
+            last => return last,
+        }
+    }
 }
 
 async fn fetch(url: &str) -> anyhow::Result<()> {
