@@ -1,29 +1,33 @@
 //! Secrets and ConfigMaps: of all of them only names and versions pass by; those that are referred to are fetched, and
 //! only they are held.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use kube::api::{DynamicObject, PartialObjectMeta};
+use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use portcullis_translate::{Kind, ObjectRef};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
+use super::holder::Holder;
 use super::{Change, is_not_found, read, resource};
 use crate::metrics::Metrics;
 use crate::pause::Pause;
 
-/// Fetches at once.
+/// Fetches at once, beside those that wait because they failed.
 const FETCHES: usize = 16;
 
 type Meta = PartialObjectMeta<DynamicObject>;
 
 /// Holds what of a kind is referred to. Each object that is wanted is answered once by [`Change::Apply`],
-/// [`Change::Invalid`] or [`Change::Remove`], and again whenever it changes.
+/// [`Change::Invalid`] or [`Change::Remove`], and again whenever it changes. One that cannot be fetched holds up no
+/// other.
 pub(crate) async fn hold(
     client: Client,
     kind: Kind,
@@ -32,17 +36,16 @@ pub(crate) async fn hold(
     metrics: Metrics,
 ) {
     let api: Api<Meta> = Api::all_with(client.clone(), &resource(kind));
-    let mut events = std::pin::pin!(watcher(api, watcher::Config::default()));
-    let mut holder =
-        Holder { client, kind, wanted: BTreeSet::new(), versions: BTreeMap::new(), stale: BTreeSet::new() };
+    let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+    let mut holder = Holder::new(kind);
     let mut fetches = FuturesUnordered::new();
-    let mut pause = Pause::default();
+    let mut failed: HashMap<ObjectRef, Pause> = HashMap::new();
     let mut listed: HashSet<ObjectRef> = HashSet::new();
     loop {
-        while fetches.len() < FETCHES
-            && let Some(reference) = holder.stale.pop_first()
+        while fetches.len() < FETCHES + failed.len()
+            && let Some(reference) = holder.next_fetch()
         {
-            fetches.push(fetch(holder.client.clone(), reference));
+            fetches.push(fetch(client.clone(), reference, Duration::ZERO));
         }
         let mut outcome = Vec::new();
         tokio::select! {
@@ -57,33 +60,36 @@ pub(crate) async fn hold(
                 Some(Ok(Event::Init)) => listed.clear(),
                 Some(Ok(Event::InitApply(meta))) => {
                     listed.insert(reference(kind, &meta));
-                    holder.seen(&meta);
+                    holder.seen(reference(kind, &meta), meta.metadata.resource_version.as_deref());
                 }
                 Some(Ok(Event::InitDone)) => {
-                    pause.reset();
                     metrics.watch_synced(kind, true);
                     outcome = holder.only(&listed);
                     listed.clear();
                 }
-                Some(Ok(Event::Apply(meta))) => holder.seen(&meta),
-                Some(Ok(Event::Delete(meta))) => outcome.extend(holder.gone(reference(kind, &meta))),
+                Some(Ok(Event::Apply(meta))) => {
+                    holder.seen(reference(kind, &meta), meta.metadata.resource_version.as_deref());
+                }
+                Some(Ok(Event::Delete(meta))) => outcome.extend(holder.deleted(reference(kind, &meta))),
                 Some(Err(error)) => {
                     metrics.watch_errors(kind);
                     tracing::warn!(%kind, %error, "watch is broken; what is known stays, and it is tried again");
-                    sleep(pause.next()).await;
                 }
                 None => return,
             },
             Some((reference, fetched)) = fetches.next(), if !fetches.is_empty() => match fetched {
-                Ok(change) => {
-                    pause.reset();
-                    outcome.extend(holder.fetched(&reference, change));
+                Ok(found) => {
+                    failed.remove(&reference);
+                    let version = found.as_ref().map(|object| object.metadata.resource_version.clone());
+                    if holder.fetched(&reference, version) {
+                        outcome.push(found.map_or(Change::Remove(reference), |object| read(kind, object)));
+                    }
                 }
                 Err(error) => {
                     metrics.watch_errors(kind);
                     tracing::warn!(object = %reference, %error, "cannot be fetched; it is tried again");
-                    sleep(pause.next()).await;
-                    holder.stale.insert(reference);
+                    let pause = failed.entry(reference.clone()).or_default().next();
+                    fetches.push(fetch(client.clone(), reference, pause));
                 }
             },
         }
@@ -95,63 +101,13 @@ pub(crate) async fn hold(
     }
 }
 
-struct Holder {
+/// The object, or none if it does not exist.
+async fn fetch(
     client: Client,
-    kind: Kind,
-    wanted: BTreeSet<ObjectRef>,
-    /// Of what is held: the version that was fetched.
-    versions: BTreeMap<ObjectRef, Option<String>>,
-    /// Wanted, and not fetched since it changed.
-    stale: BTreeSet<ObjectRef>,
-}
-
-impl Holder {
-    fn want(&mut self, all: &BTreeSet<ObjectRef>) -> Vec<Change> {
-        let now: BTreeSet<ObjectRef> = all.iter().filter(|one| one.kind == self.kind).cloned().collect();
-        self.stale.extend(now.difference(&self.wanted).cloned());
-        let dropped: Vec<ObjectRef> = self.wanted.difference(&now).cloned().collect();
-        self.wanted = now;
-        dropped.into_iter().filter_map(|reference| self.gone(reference)).collect()
-    }
-
-    fn seen(&mut self, meta: &Meta) {
-        let reference = reference(self.kind, meta);
-        let known = self.versions.get(&reference).and_then(Option::as_ref);
-        if self.wanted.contains(&reference) && (known.is_none() || known != meta.metadata.resource_version.as_ref()) {
-            self.stale.insert(reference);
-        }
-    }
-
-    /// Takes an object away; nothing to tell of one that is not held.
-    fn gone(&mut self, reference: ObjectRef) -> Option<Change> {
-        self.stale.remove(&reference);
-        self.versions.remove(&reference).map(|_| Change::Remove(reference))
-    }
-
-    fn only(&mut self, listed: &HashSet<ObjectRef>) -> Vec<Change> {
-        let gone: Vec<ObjectRef> = self.versions.keys().filter(|one| !listed.contains(one)).cloned().collect();
-        gone.into_iter().filter_map(|reference| self.gone(reference)).collect()
-    }
-
-    /// The answer to a fetch: kept if it is still wanted.
-    fn fetched(&mut self, reference: &ObjectRef, found: Option<DynamicObject>) -> Option<Change> {
-        if !self.wanted.contains(reference) {
-            return None;
-        }
-        match found {
-            None => {
-                self.versions.remove(reference);
-                Some(Change::Remove(reference.clone()))
-            }
-            Some(object) => {
-                self.versions.insert(reference.clone(), object.metadata.resource_version.clone());
-                Some(read(self.kind, object))
-            }
-        }
-    }
-}
-
-async fn fetch(client: Client, reference: ObjectRef) -> (ObjectRef, kube::Result<Option<DynamicObject>>) {
+    reference: ObjectRef,
+    pause: Duration,
+) -> (ObjectRef, kube::Result<Option<DynamicObject>>) {
+    sleep(pause).await;
     let namespace = reference.namespace.as_deref().unwrap_or("default");
     let api: Api<DynamicObject> = Api::namespaced_with(client, namespace, &resource(reference.kind));
     let found = match api.get(&reference.name).await {

@@ -6,6 +6,7 @@
 //! ```
 
 mod held;
+mod holder;
 mod kind;
 
 use std::collections::HashSet;
