@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_ir::{GatewayKey, Snapshot};
+use portcullis_ir::{GatewayKey, ResourceKey, Snapshot};
 use portcullis_publish::Publisher;
 use portcullis_translate::{
     Inputs, Memo, ObjectRef, Settings, Statuses, Timestamp, programmed, translate, translate_endpoints,
@@ -57,6 +57,8 @@ pub(crate) struct Reconciler {
     snapshots: BTreeMap<GatewayKey, Snapshot>,
     /// Why the newest program of a Gateway is not published.
     refused: BTreeMap<GatewayKey, String>,
+    /// What is left out of programs, and why; kept so that it is told once.
+    left_out: BTreeMap<GatewayKey, Vec<(ResourceKey, String)>>,
     /// Of the newest full pass, without the data planes' word.
     statuses: Statuses,
     publisher: Arc<Publisher>,
@@ -77,6 +79,7 @@ impl Reconciler {
             memo: Memo::default(),
             snapshots: BTreeMap::new(),
             refused: BTreeMap::new(),
+            left_out: BTreeMap::new(),
             statuses: Statuses::default(),
             publisher,
             channels,
@@ -177,6 +180,7 @@ impl Reconciler {
         let waits = Instant::now() < until;
         if !waits {
             self.patience = None;
+            self.store.give_up();
         }
         waits
     }
@@ -224,19 +228,29 @@ impl Reconciler {
     }
 
     fn publish(&mut self) {
-        self.refused.clear();
+        let mut refused = BTreeMap::new();
+        let mut left_out = BTreeMap::new();
         for (gateway, snapshot) in &self.snapshots {
             let published = self.publisher.publish(gateway, snapshot);
-            for (key, why) in &published.refused {
-                tracing::error!(%gateway, %key, why, "resource is left out: no data plane would take it");
-            }
-            if let Some(why) = &published.refused_whole {
-                tracing::error!(%gateway, why, "the program is refused as a whole; the last good one stays");
-                let stays = published.target.version.number;
-                self.refused.insert(gateway.clone(), format!("the program is refused: {why}; version {stays} stays"));
-            }
             self.metrics.published(gateway, &published);
+            if let Some(why) = &published.refused_whole {
+                let stays = published.target.version.number;
+                let message = format!("the program is refused: {why}; version {stays} stays");
+                if self.refused.get(gateway) != Some(&message) {
+                    tracing::error!(%gateway, "{message}");
+                }
+                refused.insert(gateway.clone(), message);
+            }
+            if !published.refused.is_empty() {
+                if self.left_out.get(gateway) != Some(&published.refused) {
+                    for (key, why) in &published.refused {
+                        tracing::error!(%gateway, %key, why, "resource is left out: no data plane would take it");
+                    }
+                }
+                left_out.insert(gateway.clone(), published.refused);
+            }
         }
+        (self.refused, self.left_out) = (refused, left_out);
     }
 
     /// Statuses as they should be now, as far as they differ from what is there.

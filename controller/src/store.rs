@@ -44,11 +44,10 @@ impl Store {
             Change::Apply(object) => {
                 let reference = object.reference();
                 self.answer(&reference);
-                if self.is_known(&object) {
-                    return Lane::Nothing;
+                let lane = self.lane(&object);
+                if lane != Lane::Nothing {
+                    self.inputs.insert(object);
                 }
-                let lane = if self.means_the_same(&object) { Lane::Status } else { lane_of(reference.kind) };
-                self.inputs.insert(object);
                 lane
             }
             Change::Invalid(reference, why) => {
@@ -100,6 +99,11 @@ impl Store {
         self.wanted.iter().all(|reference| self.answered.contains(reference))
     }
 
+    /// Waits no longer for what is referred to and cannot be had; when it comes after all, that is a change like others.
+    pub(crate) fn give_up(&mut self) {
+        self.answered.extend(self.wanted.iter().cloned());
+    }
+
     fn answer(&mut self, reference: &ObjectRef) {
         if self.wanted.contains(reference) {
             self.answered.insert(reference.clone());
@@ -114,69 +118,56 @@ impl Store {
         !gone.is_empty()
     }
 
-    /// Whether only the status differs from what is there.
-    fn means_the_same(&self, object: &Object) -> bool {
-        fn same<T: Resource, S: PartialEq>(old: Option<&Arc<T>>, new: &T, spec: impl Fn(&T) -> &S) -> bool {
-            let Some(old) = old else { return false };
-            let (before, after) = (old.meta(), new.meta());
-            before.uid == after.uid
-                && before.generation == after.generation
-                && before.deletion_timestamp == after.deletion_timestamp
-                && before.labels == after.labels
-                && before.annotations == after.annotations
-                && spec(old) == spec(new)
-        }
-        let ObjectRef { kind: _, namespace, name } = object.reference();
+    /// What an object calls for, beside what is there: nothing after a list that came again, little if only its status
+    /// differs.
+    fn lane(&self, object: &Object) -> Lane {
+        let ObjectRef { kind, namespace, name } = object.reference();
         let of_namespace = NamespacedName { namespace: namespace.unwrap_or_default(), name: Arc::clone(&name) };
         let inputs = &self.inputs;
-        match object {
-            Object::GatewayClass(one) => same(inputs.gateway_classes.get(&name), one, |one| &one.spec),
-            Object::Gateway(one) => same(inputs.gateways.get(&of_namespace), one, |one| &one.spec),
-            Object::HttpRoute(one) => same(inputs.http_routes.get(&of_namespace), one, |one| &one.spec),
-            Object::GatewayParameters(one) => same(inputs.gateway_parameters.get(&of_namespace), one, |one| &one.spec),
-            Object::Backend(one) => same(inputs.backends.get(&of_namespace), one, |one| &one.spec),
-            _ => false,
+        let difference = match object {
+            Object::GatewayClass(new) => difference(inputs.gateway_classes.get(&name), new, |a, b| a.spec == b.spec),
+            Object::Gateway(new) => difference(inputs.gateways.get(&of_namespace), new, |a, b| a.spec == b.spec),
+            Object::HttpRoute(new) => difference(inputs.http_routes.get(&of_namespace), new, |a, b| a.spec == b.spec),
+            Object::GatewayParameters(new) => {
+                difference(inputs.gateway_parameters.get(&of_namespace), new, |a, b| a.spec == b.spec)
+            }
+            Object::Backend(new) => difference(inputs.backends.get(&of_namespace), new, |a, b| a.spec == b.spec),
+            // Of these the status is looked at as well, or there is none.
+            Object::Namespace(new) => difference(inputs.namespaces.get(&name), new, |_, _| false),
+            Object::ReferenceGrant(new) => difference(inputs.reference_grants.get(&of_namespace), new, |_, _| false),
+            Object::Service(new) => difference(inputs.services.get(&of_namespace), new, |_, _| false),
+            Object::EndpointSlice(new) => difference(inputs.endpoint_slices.get(&of_namespace), new, |_, _| false),
+            Object::Secret(new) => difference(inputs.secrets.get(&of_namespace), new, |_, _| false),
+            Object::ConfigMap(new) => difference(inputs.config_maps.get(&of_namespace), new, |_, _| false),
+        };
+        match difference {
+            Difference::None => Lane::Nothing,
+            Difference::Status => Lane::Status,
+            Difference::Meaning => lane_of(kind),
         }
     }
+}
 
-    /// Whether the very same version is there already, as after a list that came again.
-    fn is_known(&self, object: &Object) -> bool {
-        fn same<T: Resource, K: Ord>(map: &std::collections::BTreeMap<K, Arc<T>>, key: &K, object: &T) -> bool {
-            let version = |object: &T| object.meta().resource_version.clone();
-            map.get(key).is_some_and(|old| version(old).is_some() && version(old) == version(object))
-        }
-        let ObjectRef { kind: _, namespace, name } = object.reference();
-        let namespaced =
-            portcullis_translate::NamespacedName { namespace: namespace.unwrap_or_default(), name: name.clone() };
-        let Inputs {
-            now: _,
-            gateway_classes,
-            gateways,
-            http_routes,
-            reference_grants,
-            namespaces,
-            services,
-            endpoint_slices,
-            secrets,
-            config_maps,
-            gateway_parameters,
-            backends,
-            invalid: _,
-        } = &self.inputs;
-        match object {
-            Object::GatewayClass(one) => same(gateway_classes, &name, one),
-            Object::Namespace(one) => same(namespaces, &name, one),
-            Object::Gateway(one) => same(gateways, &namespaced, one),
-            Object::HttpRoute(one) => same(http_routes, &namespaced, one),
-            Object::ReferenceGrant(one) => same(reference_grants, &namespaced, one),
-            Object::Service(one) => same(services, &namespaced, one),
-            Object::EndpointSlice(one) => same(endpoint_slices, &namespaced, one),
-            Object::Secret(one) => same(secrets, &namespaced, one),
-            Object::ConfigMap(one) => same(config_maps, &namespaced, one),
-            Object::GatewayParameters(one) => same(gateway_parameters, &namespaced, one),
-            Object::Backend(one) => same(backends, &namespaced, one),
-        }
+enum Difference {
+    /// The very same version.
+    None,
+    Status,
+    Meaning,
+}
+
+fn difference<T: Resource>(old: Option<&Arc<T>>, new: &T, same_spec: impl Fn(&T, &T) -> bool) -> Difference {
+    let Some(old) = old else { return Difference::Meaning };
+    let (before, after) = (old.meta(), new.meta());
+    if before.resource_version.is_some() && before.resource_version == after.resource_version {
+        return Difference::None;
     }
+    let same = before.uid == after.uid
+        && before.generation == after.generation
+        && before.deletion_timestamp == after.deletion_timestamp
+        && before.labels == after.labels
+        && before.annotations == after.annotations
+        && same_spec(old, new);
+    if same { Difference::Status } else { Difference::Meaning }
 }
 
 fn lane_of(kind: Kind) -> Lane {
@@ -254,6 +245,8 @@ mod tests {
         store.apply(gateway("b"));
         assert_eq!(store.wanted().len(), 1);
         assert!(!store.is_answered());
+        store.give_up();
+        assert!(store.is_answered(), "what cannot be had holds up nobody a second time");
     }
 
     #[test]
