@@ -31,7 +31,7 @@ finish() {
     find "$CACHE/e2e" -mindepth 1 -maxdepth 1 -type d | sort -r | tail -n +6 | xargs -r rm -rf
     say "logs of all pods and components are in $out"
   fi
-  [ "${KEEP:-0}" = 1 ] || [ ! -x "$BIN/cluster" ] || "$BIN/cluster" down || status=1
+  [ "${KEEP:-0}" = 1 ] || [ ! -x "$BIN/cluster" ] || KEEP_GOING=1 step "cluster down" "$BIN/cluster" down
   summary
   [ "$STEPS_FAILED" = 0 ] || status=1
   exit "$status"

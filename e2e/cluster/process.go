@@ -68,18 +68,16 @@ func startTime(pid int) string {
 	return fields[19]
 }
 
-// killAll ends every process of the cluster at once: nothing it holds outlives the folder. What a run that died has
-// started without noting it is found by its network namespace.
+// killAll ends every process of the cluster: nothing it holds outlives the folder. What a run that died has started
+// without noting it is found by its network namespace, and what was being started meanwhile at the next look.
 func (l Layout) killAll() error {
-	victims := l.ownProcesses()
-	for _, pid := range victims {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-	}
 	return eventually(10*time.Second, func() error {
+		victims := l.ownProcesses()
 		for _, pid := range victims {
-			if startTime(pid) != "" {
-				return fmt.Errorf("process %d does not end", pid)
-			}
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		if len(victims) > 0 {
+			return fmt.Errorf("processes %v do not end", victims)
 		}
 		return nil
 	})

@@ -15,33 +15,45 @@ import (
 )
 
 // Down stops everything that Up started and removes its files. It is safe to call at any time, and after a run that
-// died: it goes by what is there, not by what was noted.
+// died: it goes by what is there, not by what was noted. What was just being started, or has not ended yet, shows up
+// at the next look, so it looks until nothing is left.
 func (l Layout) Down(progress io.Writer) error {
 	began := time.Now()
 	_, missing := os.Stat(l.Root)
-	var problems []error
-	// The programs go first: none of them may start a container while containers are being killed.
-	problems = append(problems, l.killAll())
-	containers := l.containers()
-	for _, each := range containers {
-		each.kill()
-	}
-	problems = append(problems, l.unmount(), l.deleteNetwork())
-	for _, each := range containers {
-		problems = append(problems, each.forget())
-	}
-	problems = append(problems, l.removeLogLinks())
-	removeParents()
-	if err := errors.Join(problems...); err != nil {
+	seen := map[string]container{}
+	if err := eventually(time.Minute, func() error { return l.sweep(seen) }); err != nil {
 		return fmt.Errorf("cluster down: %w", err)
 	}
-	if err := os.RemoveAll(l.Root); err != nil {
-		return err
-	}
+	removeParents()
 	if missing == nil {
 		fmt.Fprintf(progress, "  cluster is down    %5.1f s\n", time.Since(began).Seconds())
 	}
 	return nil
+}
+
+// sweep is one look of Down. It remembers the containers, because the files that tell of them go away before what
+// they keep elsewhere does.
+func (l Layout) sweep(seen map[string]container) error {
+	// The programs go first: none of them may start a container while containers are being killed. The network, by
+	// which they are found, stays until they have ended.
+	if err := l.killAll(); err != nil {
+		return err
+	}
+	for _, each := range l.containers() {
+		seen[each.id] = each
+	}
+	for _, each := range seen {
+		each.kill()
+	}
+	problems := []error{l.unmount(), l.deleteNetwork()}
+	for _, each := range seen {
+		problems = append(problems, each.forget())
+	}
+	problems = append(problems, l.removeLogLinks())
+	if err := errors.Join(problems...); err != nil {
+		return err
+	}
+	return os.RemoveAll(l.Root)
 }
 
 // container is one of containerd's, a pod's sandbox too, as its bundle on disk tells.
@@ -91,15 +103,13 @@ func (c container) forget() error {
 	if unified, _ := filepath.Glob("/sys/fs/cgroup/k8s.io/" + c.id); unified != nil {
 		groups = append(groups, unified...)
 	}
-	return eventually(5*time.Second, func() error {
-		var problems []error
-		for _, group := range groups {
-			if err := os.Remove(group); err != nil && !errors.Is(err, os.ErrNotExist) {
-				problems = append(problems, err)
-			}
+	var problems []error
+	for _, group := range groups {
+		if err := os.Remove(group); err != nil && !errors.Is(err, os.ErrNotExist) {
+			problems = append(problems, err) // its processes have not all ended yet
 		}
-		return errors.Join(problems...)
-	})
+	}
+	return errors.Join(problems...)
 }
 
 // removeParents takes away the folders and cgroups that held what was ours, if nothing of anybody else's is in them.
