@@ -10,11 +10,15 @@ use crate::{BackendKey, CertificateKey, Failure, Host};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Backend {
     pub key: BackendKey,
+    /// Of no account where bytes or datagrams are handed on as they come.
     pub protocol: Protocol,
     /// None: plain text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<BackendTls>,
     pub source: Source,
+    /// Some: what is asked of this backend cannot be honoured (its BackendTLSPolicy, say), so nothing is sent to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broken: Option<Failure>,
     /// How long a connect may take, TLS handshake included.
     pub connect_timeout: Duration,
 }
@@ -38,7 +42,7 @@ pub struct BackendTls {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subject_alt_names: Vec<Box<str>>,
     /// Trusted roots as DER; empty means the system's.
-    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "count")]
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "crate::serialize::certificates")]
     pub roots: Vec<Box<[u8]>>,
     /// The certificate that we present, if asked.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,8 +66,4 @@ pub enum Target {
     Backend(BackendKey),
     /// Broken means denied: its share of requests gets this answer.
     Invalid(Failure),
-}
-
-fn count<S: serde::Serializer>(list: &[Box<[u8]>], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{} certificates", list.len()))
 }

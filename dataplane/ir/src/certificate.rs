@@ -10,12 +10,8 @@ use crate::{CertificateKey, Secret};
 pub struct Certificate {
     pub key: CertificateKey,
     /// DER, leaf first.
-    #[serde(serialize_with = "count")]
+    #[serde(serialize_with = "crate::serialize::certificates")]
     pub chain: Vec<Box<[u8]>>,
     /// DER: PKCS#8, PKCS#1 or SEC1.
     pub private_key: Secret,
-}
-
-fn count<S: serde::Serializer>(chain: &[Box<[u8]>], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{} certificates", chain.len()))
 }

@@ -13,6 +13,7 @@ pub enum Filter {
     ResponseHeaders(HeaderEdits),
     UrlRewrite(UrlRewrite),
     Mirror(Mirror),
+    Cors(Cors),
 }
 
 /// Header edits, applied as set, then add, then remove; names are unique across the three lists.
@@ -74,6 +75,44 @@ pub struct Redirect {
     pub path: Option<PathRewrite>,
     /// 301, 302, 303, 307 or 308.
     pub status: u16,
+}
+
+/// Which pages of other origins may read answers (Gateway API `HTTPCORSFilter`; Fetch standard, CORS protocol).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cors {
+    /// Any of them suffices; none allows nobody.
+    pub allow_origins: Vec<CorsOrigin>,
+    pub allow_methods: CorsNames,
+    pub allow_headers: CorsNames,
+    pub expose_headers: CorsNames,
+    pub allow_credentials: bool,
+    /// Seconds that a preflight's answer may be kept; never 0.
+    pub max_age: u32,
+}
+
+/// An origin as a route writes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CorsOrigin {
+    Any,
+    /// `scheme://host[:port]`, in lower case, without the scheme's own port.
+    Exact(Box<str>),
+    /// `scheme://*.suffix[:port]` or `scheme://*[:port]`, in lower case, without the scheme's own port: one label or
+    /// more in place of the `*`, and never a port.
+    Wildcard {
+        /// `scheme://`
+        prefix: Box<str>,
+        /// `.suffix[:port]`, `:port` or nothing.
+        suffix: Box<str>,
+    },
+}
+
+/// Methods or header names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CorsNames {
+    Any,
+    List(Vec<Box<str>>),
 }
 
 impl Fraction {

@@ -12,10 +12,19 @@ pub struct GatewayKey {
     pub name: Arc<str>,
 }
 
+/// Names a ListenerSet.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerSetKey {
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+}
+
 /// Names one listener of a Gateway. Unique across Gateways, so that one data plane may serve several.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenerKey {
     pub gateway: GatewayKey,
+    /// The ListenerSet that adds the listener to the Gateway; none for the Gateway's own.
+    pub set: Option<ListenerSetKey>,
     pub name: Arc<str>,
 }
 
@@ -23,6 +32,10 @@ pub struct ListenerKey {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum RouteKind {
     HttpRoute,
+    GrpcRoute,
+    TlsRoute,
+    TcpRoute,
+    UdpRoute,
 }
 
 /// Names one rule of a route object. `rule` is its position in `spec.rules`, from 0.
@@ -50,6 +63,15 @@ pub struct BackendKey {
     pub namespace: Arc<str>,
     pub name: Arc<str>,
     pub port: u16,
+    pub transport: Transport,
+}
+
+/// What carries the bytes of a port; ports of one number under different transports are different ports.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum Transport {
+    #[default]
+    Tcp,
+    Udp,
 }
 
 /// Names a TLS certificate with its private key (a Secret).
@@ -64,6 +86,7 @@ pub struct CertificateKey {
 pub enum ResourceKey {
     Listener(ListenerKey),
     Route(RouteKey),
+    StreamRoute(RouteKey),
     Backend(BackendKey),
     Endpoints(BackendKey),
     Certificate(CertificateKey),
@@ -75,25 +98,91 @@ impl GatewayKey {
     }
 }
 
+impl ListenerSetKey {
+    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
 impl ListenerKey {
+    /// One of the Gateway's own listeners.
     pub fn new(gateway: GatewayKey, name: impl Into<Arc<str>>) -> Self {
-        Self { gateway, name: name.into() }
+        Self { gateway, set: None, name: name.into() }
+    }
+
+    /// One that a ListenerSet adds.
+    pub fn of_set(gateway: GatewayKey, set: ListenerSetKey, name: impl Into<Arc<str>>) -> Self {
+        Self { gateway, set: Some(set), name: name.into() }
+    }
+}
+
+impl RouteKind {
+    pub const ALL: [Self; 5] = [Self::HttpRoute, Self::GrpcRoute, Self::TlsRoute, Self::TcpRoute, Self::UdpRoute];
+
+    /// The kind as its objects write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::HttpRoute => "HTTPRoute",
+            Self::GrpcRoute => "GRPCRoute",
+            Self::TlsRoute => "TLSRoute",
+            Self::TcpRoute => "TCPRoute",
+            Self::UdpRoute => "UDPRoute",
+        }
+    }
+
+    /// What carries its traffic, from clients and to backends.
+    pub const fn transport(self) -> Transport {
+        match self {
+            Self::HttpRoute | Self::GrpcRoute | Self::TlsRoute | Self::TcpRoute => Transport::Tcp,
+            Self::UdpRoute => Transport::Udp,
+        }
+    }
+
+    /// Whether its rules are asked for each request, and not once for a connection or a session.
+    pub const fn is_http(self) -> bool {
+        matches!(self, Self::HttpRoute | Self::GrpcRoute)
+    }
+}
+
+impl Transport {
+    /// As Services and EndpointSlices write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        }
     }
 }
 
 impl RouteKey {
+    pub fn new(kind: RouteKind, namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>, rule: u16) -> Self {
+        Self { kind, namespace: namespace.into(), name: name.into(), rule }
+    }
+
     pub fn http(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>, rule: u16) -> Self {
         Self { kind: RouteKind::HttpRoute, namespace: namespace.into(), name: name.into(), rule }
     }
 }
 
 impl BackendKey {
+    /// A TCP port of a Service.
     pub fn service(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>, port: u16) -> Self {
-        Self { kind: BackendKind::Service, namespace: namespace.into(), name: name.into(), port }
+        Self::new(BackendKind::Service, namespace, name, port, Transport::Tcp)
     }
 
+    /// A TCP port of a Backend.
     pub fn backend(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>, port: u16) -> Self {
-        Self { kind: BackendKind::Backend, namespace: namespace.into(), name: name.into(), port }
+        Self::new(BackendKind::Backend, namespace, name, port, Transport::Tcp)
+    }
+
+    pub fn new(
+        kind: BackendKind,
+        namespace: impl Into<Arc<str>>,
+        name: impl Into<Arc<str>>,
+        port: u16,
+        transport: Transport,
+    ) -> Self {
+        Self { kind, namespace: namespace.into(), name: name.into(), port, transport }
     }
 }
 
@@ -116,17 +205,25 @@ impl fmt::Display for GatewayKey {
     }
 }
 
+impl fmt::Display for ListenerSetKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// `namespace/gateway/listener`; one of a ListenerSet is `namespace/gateway/[namespace/set]/listener`.
 impl fmt::Display for ListenerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.gateway, self.name)
+        match &self.set {
+            None => write!(f, "{}/{}", self.gateway, self.name),
+            Some(set) => write!(f, "{}/[{set}]/{}", self.gateway, self.name),
+        }
     }
 }
 
 impl fmt::Display for RouteKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::HttpRoute => "HTTPRoute",
-        })
+        f.write_str(self.as_str())
     }
 }
 
@@ -147,7 +244,8 @@ impl fmt::Display for BackendKind {
 
 impl fmt::Display for BackendKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}:{}", self.kind, self.namespace, self.name, self.port)
+        let transport = if self.transport == Transport::Udp { "/udp" } else { "" };
+        write!(f, "{}/{}/{}:{}{transport}", self.kind, self.namespace, self.name, self.port)
     }
 }
 
@@ -161,7 +259,7 @@ impl fmt::Display for ResourceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listener(key) => write!(f, "listener {key}"),
-            Self::Route(key) => write!(f, "route {key}"),
+            Self::Route(key) | Self::StreamRoute(key) => write!(f, "route {key}"),
             Self::Backend(key) => write!(f, "backend {key}"),
             Self::Endpoints(key) => write!(f, "endpoints {key}"),
             Self::Certificate(key) => write!(f, "certificate {key}"),
@@ -186,4 +284,4 @@ macro_rules! printed_as_displayed {
     )+};
 }
 
-printed_as_displayed!(GatewayKey, ListenerKey, RouteKey, BackendKey, CertificateKey, ResourceKey);
+printed_as_displayed!(GatewayKey, ListenerSetKey, ListenerKey, RouteKey, BackendKey, CertificateKey, ResourceKey);

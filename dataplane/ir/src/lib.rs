@@ -28,20 +28,30 @@ mod route;
 mod secret;
 mod serialize;
 mod snapshot;
+mod stream;
 
 pub use backend::{Backend, BackendTls, Protocol, Source, Target};
 pub use certificate::Certificate;
 pub use delta::{Change, Delta};
 pub use digest::Digest;
 pub use endpoints::{Endpoint, Endpoints};
-pub use filter::{Filter, Fraction, HeaderEdits, Mirror, PathRewrite, Redirect, UrlRewrite};
+pub use filter::{
+    Cors, CorsNames, CorsOrigin, Filter, Fraction, HeaderEdits, Mirror, PathRewrite, Redirect, UrlRewrite,
+};
 pub use host::{Authority, Host, HostPattern, InvalidHost};
-pub use key::{BackendKey, BackendKind, CertificateKey, GatewayKey, ListenerKey, ResourceKey, RouteKey, RouteKind};
-pub use listener::{Listener, ListenerProtocol, TlsTermination};
+pub use key::{
+    BackendKey, BackendKind, CertificateKey, GatewayKey, ListenerKey, ListenerSetKey, ResourceKey, RouteKey, RouteKind,
+    Transport,
+};
+pub use listener::{ClientValidation, ClientValidationMode, Listener, ListenerProtocol, TlsTermination};
 pub use matches::{HeaderMatch, Match, QueryMatch, StringMatch};
-pub use path::{InvalidPath, PathMatch, PathView};
+pub use path::{InvalidPath, PathMatch, PathView, grpc_method};
 pub use pattern::{InvalidPattern, Pattern};
 pub use precedence::{PathRank, Precedence};
-pub use route::{Action, Attachment, Failure, Route, RouteHostname, Timeouts, WeightedBackend};
+pub use route::{
+    Action, Attachment, Failure, Retry, Route, RouteHostname, SessionCarrier, SessionPersistence, Timeouts,
+    WeightedBackend,
+};
 pub use secret::Secret;
 pub use snapshot::{Config, Live, Resource, Snapshot};
+pub use stream::{StreamBackend, StreamRoute};

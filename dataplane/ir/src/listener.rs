@@ -26,6 +26,27 @@ pub enum ListenerProtocol {
     Http,
     /// The same over TLS; HTTP/2 by ALPN.
     Https(TlsTermination),
+    /// TLS that is handed on unopened, by the name that the client asks for (SNI).
+    TlsPassthrough,
+    /// TLS that ends here; what it carries is handed on as it comes.
+    TlsTerminate(TlsTermination),
+    Tcp,
+    Udp,
+}
+
+impl ListenerProtocol {
+    /// How TLS ends here, if it does.
+    pub fn termination(&self) -> Option<&TlsTermination> {
+        match self {
+            Self::Https(termination) | Self::TlsTerminate(termination) => Some(termination),
+            Self::Http | Self::TlsPassthrough | Self::Tcp | Self::Udp => None,
+        }
+    }
+
+    /// Whether connections begin with a TLS handshake.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Https(_) | Self::TlsPassthrough | Self::TlsTerminate(_))
+    }
 }
 
 /// How TLS ends at a listener.
@@ -35,4 +56,25 @@ pub struct TlsTermination {
     /// that was named can be used: then handshakes for the listener's hosts are refused. Leaving the listener out
     /// instead would hand its hosts to a broader listener of the port.
     pub certificates: Vec<CertificateKey>,
+    /// None: clients are not asked for a certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_validation: Option<ClientValidation>,
+}
+
+/// How a client's certificate is judged (Gateway API `FrontendTLSValidation`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClientValidation {
+    /// Trusted roots as DER. Empty if none that was named can be used: then nobody is let in, whatever the mode.
+    #[serde(serialize_with = "crate::serialize::certificates")]
+    pub roots: Vec<Box<[u8]>>,
+    pub mode: ClientValidationMode,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ClientValidationMode {
+    /// A handshake without a valid certificate fails (`AllowValidOnly`).
+    Require,
+    /// A certificate is asked for, and a handshake without a valid one succeeds all the same (`AllowInsecureFallback`).
+    Request,
 }

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::Pattern;
+use crate::{Pattern, StringMatch};
 
-/// How a rule asks for a path (Gateway API `HTTPPathMatch`).
+/// How a rule asks for a path (Gateway API `HTTPPathMatch`, `GRPCMethodMatch`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PathMatch {
@@ -15,6 +15,9 @@ pub enum PathMatch {
     /// Held without the trailing slash, except `/` itself.
     Prefix(Box<str>),
     Regex(Pattern),
+    /// The method of a gRPC call, whatever its service: the second of two elements. A call of a service is a prefix, one
+    /// of a method of a service is exact.
+    GrpcMethod(StringMatch),
 }
 
 /// A request's path, parsed once: what is matched, and what is sent on.
@@ -57,8 +60,15 @@ impl PathMatch {
                 path.strip_prefix(&**prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             }
             Self::Regex(pattern) => pattern.matches(path),
+            Self::GrpcMethod(method) => grpc_method(path).is_some_and(|called| method.matches(called)),
         }
     }
+}
+
+/// The method that a gRPC call asks for: its path is `/{service}/{method}` (gRPC over HTTP/2, "Requests").
+pub fn grpc_method(path: &str) -> Option<&str> {
+    let (service, method) = path.strip_prefix('/')?.split_once('/')?;
+    (!service.is_empty() && !method.is_empty() && !method.contains('/')).then_some(method)
 }
 
 impl<'a> PathView<'a> {

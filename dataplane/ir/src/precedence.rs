@@ -3,11 +3,16 @@
 use std::cmp::Ordering;
 use std::cmp::Reverse;
 
-use crate::{HostPattern, Match, PathMatch, Route, RouteKey};
+use crate::{HostPattern, Match, PathMatch, Route, RouteKey, StringMatch};
 
 /// How a path match ranks. Greater wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PathRank {
+    /// The prefix `/`, which every path has.
+    Root,
+    /// A gRPC method of any service; among expressions longer sources go first.
+    GrpcMethodRegex(usize),
+    GrpcMethod,
     /// By characters.
     Prefix(usize),
     /// Where the spec leaves regular expressions open, we put them between exact and prefix, longer sources first.
@@ -25,6 +30,12 @@ pub enum PathRank {
 /// Route based on creation timestamp; The Route appearing first in alphabetical order by `{namespace}/{name}`. If
 /// ties still exist within an HTTPRoute, matching precedence MUST be granted to the FIRST matching rule (in list
 /// order)" (Gateway API `HTTPRouteRule.matches`). The hostname comes before all of that (`HTTPRouteSpec.hostnames`).
+///
+/// For a GRPCRoute: "Precedence MUST be given to the rule with the largest number of: Characters in a matching
+/// non-wildcard hostname; Characters in a matching hostname; Characters in a matching service; Characters in a matching
+/// method; Header matches" (`GRPCRouteRule.matches`), then the same ties. Of one call all exact services are equally
+/// long, and so are all exact methods: service and method ([`PathRank::Exact`]), service ([`PathRank::Prefix`]), method
+/// ([`PathRank::GrpcMethod`]) and neither ([`PathRank::Root`]) is that order.
 ///
 /// Total for different rules: two are `Equal` only when they are the same match of the same rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +58,11 @@ impl PathRank {
     pub fn of(path: &PathMatch) -> Self {
         match path {
             PathMatch::Exact(_) => Self::Exact,
+            PathMatch::Prefix(prefix) if &**prefix == "/" => Self::Root,
             PathMatch::Prefix(prefix) => Self::Prefix(prefix.len()),
             PathMatch::Regex(pattern) => Self::Regex(pattern.as_str().len()),
+            PathMatch::GrpcMethod(StringMatch::Exact(_)) => Self::GrpcMethod,
+            PathMatch::GrpcMethod(StringMatch::Regex(pattern)) => Self::GrpcMethodRegex(pattern.as_str().len()),
         }
     }
 }

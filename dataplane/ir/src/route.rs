@@ -24,6 +24,12 @@ pub struct Route {
     pub action: Action,
     #[serde(skip_serializing_if = "Timeouts::is_off")]
     pub timeouts: Timeouts,
+    /// None: only a request of which the backend has seen nothing is tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// None: every request is balanced by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub persistence: Option<SessionPersistence>,
 }
 
 /// The listener that a rule is attached to, and for which of its hosts.
@@ -76,6 +82,8 @@ pub enum Failure {
     NoBackends,
     /// 500: a match that cannot be honoured.
     InvalidMatch,
+    /// 500: what is asked of the TLS to the backend cannot be honoured.
+    InvalidBackendTls,
 }
 
 /// None means no limit of the rule's own (Gateway API: `0s`).
@@ -87,6 +95,43 @@ pub struct Timeouts {
     /// One try: from the upstream request's head to the response's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backend_request: Option<Duration>,
+}
+
+/// When a request is sent again (Gateway API `HTTPRouteRetry`). Every try counts against [`Timeouts::request`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Retry {
+    /// Tries beyond the first one; 0 forbids any.
+    pub attempts: u32,
+    /// Statuses of a backend that are no answer: 400 to 599, ascending, each once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<u16>,
+    /// The least pause before the first further try; it doubles with each. None: the data plane's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<Duration>,
+}
+
+/// Requests of one session go to one endpoint while it is there (Gateway API `SessionPersistence`, GEP-1619).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SessionPersistence {
+    /// Of the cookie or the header.
+    pub name: Box<str>,
+    pub carrier: SessionCarrier,
+    /// How long a session lives at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub absolute_timeout: Option<Duration>,
+    /// How long a session lives without a request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SessionCarrier {
+    /// A cookie that ends with the client's session.
+    SessionCookie,
+    /// A cookie that lives as long as `absolute_timeout` says.
+    PermanentCookie,
+    Header,
 }
 
 impl Timeouts {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::{
-    Backend, BackendKey, Certificate, CertificateKey, Endpoints, Listener, ListenerKey, ResourceKey, Route, RouteKey,
+    Attachment, Backend, BackendKey, Certificate, CertificateKey, Endpoints, Listener, ListenerKey, ResourceKey, Route,
+    RouteKey, StreamRoute,
 };
 
 /// The versioned lane: immutable once published, shared with its neighbours.
@@ -14,6 +15,7 @@ use crate::{
 pub struct Config {
     pub listeners: BTreeMap<ListenerKey, Arc<Listener>>,
     pub routes: BTreeMap<RouteKey, Arc<Route>>,
+    pub stream_routes: BTreeMap<RouteKey, Arc<StreamRoute>>,
     pub backends: BTreeMap<BackendKey, Arc<Backend>>,
 }
 
@@ -36,6 +38,7 @@ pub struct Snapshot {
 pub enum Resource {
     Listener(Arc<Listener>),
     Route(Arc<Route>),
+    StreamRoute(Arc<StreamRoute>),
     Backend(Arc<Backend>),
     Endpoints(Arc<Endpoints>),
     Certificate(Arc<Certificate>),
@@ -46,6 +49,7 @@ impl Resource {
         match self {
             Self::Listener(listener) => ResourceKey::Listener(listener.key.clone()),
             Self::Route(route) => ResourceKey::Route(route.key.clone()),
+            Self::StreamRoute(route) => ResourceKey::StreamRoute(route.key.clone()),
             Self::Backend(backend) => ResourceKey::Backend(backend.key.clone()),
             Self::Endpoints(endpoints) => ResourceKey::Endpoints(endpoints.key.clone()),
             Self::Certificate(certificate) => ResourceKey::Certificate(certificate.key.clone()),
@@ -59,6 +63,9 @@ impl Snapshot {
         match resource {
             Resource::Listener(value) => self.config.listeners.insert(value.key.clone(), value).map(Resource::Listener),
             Resource::Route(value) => self.config.routes.insert(value.key.clone(), value).map(Resource::Route),
+            Resource::StreamRoute(value) => {
+                self.config.stream_routes.insert(value.key.clone(), value).map(Resource::StreamRoute)
+            }
             Resource::Backend(value) => self.config.backends.insert(value.key.clone(), value).map(Resource::Backend),
             Resource::Endpoints(value) => self.live.endpoints.insert(value.key.clone(), value).map(Resource::Endpoints),
             Resource::Certificate(value) => {
@@ -71,6 +78,7 @@ impl Snapshot {
         match key {
             ResourceKey::Listener(key) => self.config.listeners.remove(key).map(Resource::Listener),
             ResourceKey::Route(key) => self.config.routes.remove(key).map(Resource::Route),
+            ResourceKey::StreamRoute(key) => self.config.stream_routes.remove(key).map(Resource::StreamRoute),
             ResourceKey::Backend(key) => self.config.backends.remove(key).map(Resource::Backend),
             ResourceKey::Endpoints(key) => self.live.endpoints.remove(key).map(Resource::Endpoints),
             ResourceKey::Certificate(key) => self.live.certificates.remove(key).map(Resource::Certificate),
@@ -81,6 +89,7 @@ impl Snapshot {
         match key {
             ResourceKey::Listener(key) => self.config.listeners.contains_key(key),
             ResourceKey::Route(key) => self.config.routes.contains_key(key),
+            ResourceKey::StreamRoute(key) => self.config.stream_routes.contains_key(key),
             ResourceKey::Backend(key) => self.config.backends.contains_key(key),
             ResourceKey::Endpoints(key) => self.live.endpoints.contains_key(key),
             ResourceKey::Certificate(key) => self.live.certificates.contains_key(key),
@@ -93,6 +102,7 @@ impl Snapshot {
         let live = &self.live;
         (config.listeners.values().cloned().map(Resource::Listener))
             .chain(config.routes.values().cloned().map(Resource::Route))
+            .chain(config.stream_routes.values().cloned().map(Resource::StreamRoute))
             .chain(config.backends.values().cloned().map(Resource::Backend))
             .chain(live.endpoints.values().cloned().map(Resource::Endpoints))
             .chain(live.certificates.values().cloned().map(Resource::Certificate))
@@ -105,6 +115,7 @@ impl Snapshot {
         for resource in other.resources() {
             match resource {
                 Resource::Route(route) => self.merge_route(&route),
+                Resource::StreamRoute(route) => self.merge_stream_route(&route),
                 other => {
                     self.insert(other);
                 }
@@ -116,15 +127,27 @@ impl Snapshot {
     fn merge_route(&mut self, route: &Arc<Route>) {
         match self.config.routes.get_mut(&route.key) {
             Some(present) => {
-                let present = Arc::make_mut(present);
-                present.attachments.extend(route.attachments.iter().cloned());
-                present.attachments.sort_by(|a, b| a.listener.cmp(&b.listener));
+                join(&mut Arc::make_mut(present).attachments, &route.attachments);
             }
             None => {
                 self.config.routes.insert(route.key.clone(), Arc::clone(route));
             }
         }
     }
+
+    fn merge_stream_route(&mut self, route: &Arc<StreamRoute>) {
+        match self.config.stream_routes.get_mut(&route.key) {
+            Some(present) => join(&mut Arc::make_mut(present).attachments, &route.attachments),
+            None => {
+                self.config.stream_routes.insert(route.key.clone(), Arc::clone(route));
+            }
+        }
+    }
+}
+
+fn join(attachments: &mut Vec<Attachment>, others: &[Attachment]) {
+    attachments.extend(others.iter().cloned());
+    attachments.sort_by(|a, b| a.listener.cmp(&b.listener));
 }
 
 impl FromIterator<Resource> for Snapshot {

@@ -25,7 +25,7 @@ pub(crate) struct Door<T> {
 pub(crate) struct Entrance<T> {
     /// HTTP listeners by hostname.
     plain: HostIndex<Doors<T>>,
-    /// HTTPS listeners by hostname.
+    /// Listeners of TLS, whatever becomes of what it carries, by hostname.
     tls: HostIndex<Doors<T>>,
 }
 
@@ -66,7 +66,11 @@ impl<T> Entrance<T> {
     fn edit(&mut self, listener: &Listener, seed: u64, change: impl FnOnce(&mut Doors<T>)) {
         let doors = match listener.protocol {
             ListenerProtocol::Http => &mut self.plain,
-            ListenerProtocol::Https(_) => &mut self.tls,
+            ListenerProtocol::Https(_) | ListenerProtocol::TlsPassthrough | ListenerProtocol::TlsTerminate(_) => {
+                &mut self.tls
+            }
+            // Nobody asks them for a host ([`crate::Streams`]).
+            ListenerProtocol::Tcp | ListenerProtocol::Udp => return,
         };
         doors.edit(&listener.hostname, seed, change);
     }

@@ -1,6 +1,6 @@
 //! The rules of one host: by how specific their routes' own hostnames are, then by path.
 
-use portcullis_ir::{HostPattern, PathMatch};
+use portcullis_ir::{HostPattern, PathMatch, StringMatch, grpc_method};
 
 use crate::entry::Entry;
 use crate::listing::Listing;
@@ -20,6 +20,14 @@ struct Group<T> {
     regex: Listing<T>,
     /// `/` is held as the empty string: what remains of every path when its last element is cut off.
     prefix: Table<RuleSet<T>>,
+    /// On the heap, because only hosts of gRPC services have any.
+    methods: Option<Box<Methods<T>>>,
+}
+
+/// Rules for gRPC methods of any service.
+struct Methods<T> {
+    exact: Table<RuleSet<T>>,
+    regex: Listing<T>,
 }
 
 impl<T> HostTable<T> {
@@ -51,14 +59,15 @@ impl<T> HostTable<T> {
 
 impl<T> Group<T> {
     fn new(written: HostPattern) -> Self {
-        Self { written, exact: Table::default(), regex: Listing::default(), prefix: Table::default() }
+        Self { written, exact: Table::default(), regex: Listing::default(), prefix: Table::default(), methods: None }
     }
 
     fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.regex.is_empty() && self.prefix.is_empty()
+        self.exact.is_empty() && self.regex.is_empty() && self.prefix.is_empty() && self.methods.is_none()
     }
 
-    /// In the order of [`portcullis_ir::PathRank`]: exact, regular expressions, prefixes from the longest on.
+    /// In the order of [`portcullis_ir::PathRank`]: exact, regular expressions, prefixes from the longest on, gRPC methods
+    /// before the prefix of all.
     fn find(&self, probe: &Probe<'_>, seed: u64) -> Option<&Entry<T>> {
         let path = probe.request.path;
         if let Some(entry) = self.exact.get(path).and_then(|set| set.find(probe, seed)) {
@@ -71,9 +80,21 @@ impl<T> Group<T> {
         if regex.is_some() {
             return regex;
         }
-        if self.prefix.is_empty() {
-            return None;
+        if !self.prefix.is_empty()
+            && let Some(entry) = self.find_prefix(path, probe, seed)
+        {
+            return Some(entry);
         }
+        if let Some(methods) = &self.methods
+            && let Some(entry) = methods.find(path, probe, seed)
+        {
+            return Some(entry);
+        }
+        self.prefix.get("").and_then(|set| set.find(probe, seed))
+    }
+
+    /// All prefixes but `/`.
+    fn find_prefix(&self, path: &str, probe: &Probe<'_>, seed: u64) -> Option<&Entry<T>> {
         let longest = self.prefix.longest();
         let mut rest = if path.len() > longest { cut(path, longest + 1) } else { path };
         while !rest.is_empty() {
@@ -82,7 +103,7 @@ impl<T> Group<T> {
             }
             rest = cut(rest, rest.len());
         }
-        self.prefix.get("").and_then(|set| set.find(probe, seed))
+        None
     }
 
     fn insert(&mut self, entry: &Entry<T>, seed: u64) {
@@ -91,6 +112,10 @@ impl<T> Group<T> {
             PathMatch::Exact(path) => self.exact.edit(path, seed, insert),
             PathMatch::Prefix(prefix) => self.prefix.edit(prefix_key(prefix), seed, insert),
             PathMatch::Regex(_) => self.regex.insert(entry.clone()),
+            PathMatch::GrpcMethod(method) => match method {
+                StringMatch::Exact(method) => self.methods.get_or_insert_default().exact.edit(method, seed, insert),
+                StringMatch::Regex(_) => self.methods.get_or_insert_default().regex.insert(entry.clone()),
+            },
         }
     }
 
@@ -101,7 +126,32 @@ impl<T> Group<T> {
             PathMatch::Regex(_) => {
                 self.regex.remove(entry);
             }
+            PathMatch::GrpcMethod(method) => {
+                let Some(methods) = &mut self.methods else { return };
+                match method {
+                    StringMatch::Exact(method) => methods.exact.edit(method, seed, |set| set.remove(entry, seed)),
+                    StringMatch::Regex(_) => {
+                        methods.regex.remove(entry);
+                    }
+                }
+                if methods.exact.is_empty() && methods.regex.is_empty() {
+                    self.methods = None;
+                }
+            }
         }
+    }
+}
+
+impl<T> Methods<T> {
+    fn find(&self, path: &str, probe: &Probe<'_>, seed: u64) -> Option<&Entry<T>> {
+        let method = grpc_method(path)?;
+        let exact = self.exact.get(method).and_then(|set| set.find(probe, seed));
+        exact.or_else(|| {
+            self.regex.find(|entry| {
+                let matched = entry.matched();
+                matched.path.matches(path) && probe.meets(matched)
+            })
+        })
     }
 }
 
@@ -140,6 +190,19 @@ impl<T> Clone for Group<T> {
             exact: self.exact.clone(),
             regex: self.regex.clone(),
             prefix: self.prefix.clone(),
+            methods: self.methods.clone(),
         }
+    }
+}
+
+impl<T> Default for Methods<T> {
+    fn default() -> Self {
+        Self { exact: Table::default(), regex: Listing::default() }
+    }
+}
+
+impl<T> Clone for Methods<T> {
+    fn clone(&self) -> Self {
+        Self { exact: self.exact.clone(), regex: self.regex.clone() }
     }
 }

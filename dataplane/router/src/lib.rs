@@ -1,9 +1,10 @@
-//! Which rule takes a request. Pure: no clock, no I/O, no async; `Cargo.toml` is the proof.
+//! Which rule takes a request, a connection or a session. Pure: no clock, no I/O, no async; `Cargo.toml` is the proof.
 //!
 //! ```text
 //! Snapshot ─ changes ─► Router::apply          request ─► Router::find ─► Outcome
 //!
 //! Router ─ bind ─► Entrance ─ host ─► listener ─ host ─► HostTable ─ written host ─► Group ─ path ─► RuleSet ─► Rule
+//! Streams ─ listener ─ server name ─► StreamRule
 //! ```
 //!
 //! * The law is [`portcullis_ir::Precedence`]: `find` returns the greatest that matches. Hosts come first, so each level
@@ -29,6 +30,7 @@ mod request;
 mod router;
 mod rule_set;
 mod signature;
+mod stream;
 mod table;
 
 pub use location::{RedirectFacts, redirect_location};
@@ -36,3 +38,4 @@ pub use outcome::{Found, Outcome, Rule};
 pub use path::replace_prefix;
 pub use request::{Bind, Request, Sni};
 pub use router::Router;
+pub use stream::{StreamRule, Streams};

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use portcullis_ir::{Listener, ListenerProtocol, PathRewrite, Redirect};
+use portcullis_ir::{Listener, PathRewrite, Redirect};
 
 use crate::replace_prefix;
 
@@ -56,10 +56,7 @@ pub fn redirect_location(redirect: &Redirect, facts: &RedirectFacts<'_>) -> Stri
 }
 
 fn push_origin(location: &mut String, facts: &RedirectFacts<'_>, scheme: Option<&str>, host: &str, port: Option<u16>) {
-    let listener_scheme = match facts.listener.protocol {
-        ListenerProtocol::Http => "http",
-        ListenerProtocol::Https(_) => "https",
-    };
+    let listener_scheme = if facts.listener.protocol.is_tls() { "https" } else { "http" };
     // "If redirect scheme is not-empty, the redirect port MUST be the well-known port associated with the redirect
     // scheme. … If redirect scheme is empty, the redirect port MUST be the Gateway Listener port." Where a hop before us
     // ended TLS, our listener's port is not the client's: the well-known one is the best guess.

@@ -81,7 +81,13 @@ impl<T> Router<T> {
                         self.rules.insert(ByKey(rule), ());
                     }
                 }
-                Some(ResourceKey::Backend(_) | ResourceKey::Endpoints(_) | ResourceKey::Certificate(_)) | None => {}
+                Some(
+                    ResourceKey::StreamRoute(_)
+                    | ResourceKey::Backend(_)
+                    | ResourceKey::Endpoints(_)
+                    | ResourceKey::Certificate(_),
+                )
+                | None => {}
             }
         }
         for (key, node) in touched {
@@ -116,7 +122,7 @@ impl<T> Router<T> {
         }
     }
 
-    /// The HTTPS listener that a connection is opened to: exact hostname, then the longest wildcard, then any. Without a
+    /// The listener that a TLS connection is opened to: exact hostname, then the longest wildcard, then any. Without a
     /// server name only a listener without hostname will do.
     pub fn listener_for_sni(&self, bind: Bind, sni: Option<&str>) -> Option<&Arc<Listener>> {
         self.entrances.get(&bind)?.door(true, sni).map(|door| &door.listener)

@@ -2,7 +2,10 @@
 
 mod common;
 
-use common::{MatchBuilder as _, RouteBuilder as _, exact, get, http, prefix, regex, route, router};
+use common::{
+    MatchBuilder as _, RouteBuilder as _, exact, get, grpc_method, grpc_method_regex, http, prefix, regex, route,
+    router,
+};
 use http::Method;
 use portcullis_ir::{Match, RouteKey};
 use portcullis_router::Router;
@@ -42,6 +45,28 @@ fn the_longer_prefix_wins_whatever_else_the_shorter_asks_for() {
         &get("h", "/a/b/c").header("x", "1"),
     );
     assert_wins(&prefix("/a"), &prefix("/"), &get("h", "/a/"));
+}
+
+/// "Characters in a matching service; Characters in a matching method; Header matches" (`GRPCRouteRule.matches`).
+#[test]
+fn a_grpc_service_wins_over_a_longer_method_and_a_method_over_neither() {
+    let ask = get("h", "/a.B/LongerThanTheService").header("x", "1").header("y", "2");
+    let headers = |matched: Match| matched.header("x", "1").header("y", "2");
+    assert_wins(&exact("/a.B/LongerThanTheService"), &headers(prefix("/a.B")), &ask);
+    assert_wins(&prefix("/a.B"), &headers(grpc_method("LongerThanTheService")), &ask);
+    assert_wins(&grpc_method("LongerThanTheService"), &headers(grpc_method_regex("Longer.*TheService|.*")), &ask);
+    assert_wins(&grpc_method_regex("Longer.*"), &headers(grpc_method_regex(".*")), &ask);
+    assert_wins(&grpc_method_regex(".*"), &headers(prefix("/")), &ask);
+    assert_wins(&grpc_method("LongerThanTheService").header("x", "1"), &grpc_method("LongerThanTheService"), &ask);
+}
+
+#[test]
+fn a_grpc_method_is_the_second_of_two_elements_and_case_counts() {
+    let rules = router([http("web", "")], [route("method", "web", "").matching([grpc_method("Get")])]);
+    assert_eq!(get("h", "/a.B/Get").answer(&rules), "method");
+    for path in ["/Get", "//Get", "/a.B/get", "/a.B/Get/", "/x/a.B/Get", "/a.B/Get/x", "/a.B/"] {
+        assert_ne!(get("h", path).answer(&rules), "method", "{path}");
+    }
 }
 
 #[test]

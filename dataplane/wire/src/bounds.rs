@@ -33,8 +33,14 @@ pub(crate) const ADDRESSES: RangeInclusive<usize> = 0..=64;
 pub(crate) const LISTENER_CERTIFICATES: RangeInclusive<usize> = 0..=64;
 /// Listeners that a rule is attached to (Gateway API: 32 parents of 64 listeners).
 pub(crate) const ATTACHMENTS: RangeInclusive<usize> = 1..=4096;
-/// Hostnames of an attachment (Gateway API: 16).
-pub(crate) const HOSTNAMES: RangeInclusive<usize> = 1..=256;
+/// Hostnames of an attachment (Gateway API: 16, for a TLSRoute 4096).
+pub(crate) const HOSTNAMES: RangeInclusive<usize> = 1..=4096;
+/// Statuses that are tried again.
+pub(crate) const CODES: RangeInclusive<usize> = 0..=200;
+/// Origins of a CORS filter (Gateway API: 64). None: nobody is allowed.
+pub(crate) const ORIGINS: RangeInclusive<usize> = 0..=256;
+/// Methods or header names of a CORS filter (Gateway API: 64).
+pub(crate) const CORS_NAMES: RangeInclusive<usize> = 0..=256;
 /// Matches of a rule (Gateway API: 64).
 pub(crate) const MATCHES: RangeInclusive<usize> = 1..=256;
 /// Headers or query parameters of a match (Gateway API: 16).
@@ -49,7 +55,7 @@ pub(crate) const BACKENDS: RangeInclusive<usize> = 0..=256;
 pub(crate) const NAMES: RangeInclusive<usize> = 1..=16;
 /// Subject alternative names of one backend (Gateway API: 5).
 pub(crate) const SUBJECT_ALT_NAMES: RangeInclusive<usize> = 0..=64;
-/// Trusted roots of one backend; a system's bundle has about 150.
+/// Trusted roots of one backend, or of the clients of one listener; a system's bundle has about 150.
 pub(crate) const ROOTS: RangeInclusive<usize> = 0..=1024;
 /// Endpoints of one backend.
 pub(crate) const ENDPOINTS: RangeInclusive<usize> = 0..=65_536;

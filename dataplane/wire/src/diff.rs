@@ -9,10 +9,14 @@ use portcullis_ir::{Config, Delta, Live, Resource, ResourceKey, Snapshot};
 /// The smallest delta for which `from.apply(diff(from, to))` makes `from == to`. Values that share an [`Arc`] are not
 /// looked into, so comparing neighbours costs a walk over pointers.
 pub fn diff(from: &Snapshot, to: &Snapshot) -> Delta {
-    let Snapshot { config: Config { listeners, routes, backends }, live: Live { endpoints, certificates } } = from;
+    let Snapshot {
+        config: Config { listeners, routes, stream_routes, backends },
+        live: Live { endpoints, certificates },
+    } = from;
     let mut delta = Delta::default();
     compare(listeners, &to.config.listeners, &mut delta, Resource::Listener, ResourceKey::Listener);
     compare(routes, &to.config.routes, &mut delta, Resource::Route, ResourceKey::Route);
+    compare(stream_routes, &to.config.stream_routes, &mut delta, Resource::StreamRoute, ResourceKey::StreamRoute);
     compare(backends, &to.config.backends, &mut delta, Resource::Backend, ResourceKey::Backend);
     compare(endpoints, &to.live.endpoints, &mut delta, Resource::Endpoints, ResourceKey::Endpoints);
     compare(certificates, &to.live.certificates, &mut delta, Resource::Certificate, ResourceKey::Certificate);

@@ -29,6 +29,8 @@ fn route() -> Resource {
         filters: Vec::new(),
         action: Action::Forward(vec![WeightedBackend { target, weight: 1, filters: Vec::new() }]),
         timeouts: Timeouts { request: Some(Duration::from_secs(1)), backend_request: None },
+        retry: None,
+        persistence: None,
     }))
 }
 
@@ -39,7 +41,7 @@ fn listener() -> Resource {
         addresses: Vec::new(),
         port: 443,
         hostname: HostPattern::Any,
-        protocol: ListenerProtocol::Https(TlsTermination { certificates }),
+        protocol: ListenerProtocol::Https(TlsTermination { certificates, client_validation: None }),
         proxy_protocol: false,
     }))
 }
@@ -51,6 +53,7 @@ fn backend() -> Resource {
         tls: None,
         source: Source::Endpoints,
         connect_timeout: Duration::from_secs(5),
+        broken: None,
     }))
 }
 
@@ -159,6 +162,7 @@ fn paths_and_expressions_are_checked_where_they_are_read() {
         (Kind::Prefix("/a/".into()), "prefix: ends in a slash"),
         (Kind::Regex("(".into()), "regex: regular expression does not parse"),
         (Kind::Regex("((a{100}){100}){100}".into()), "regex: regular expression compiles to more"),
+        (Kind::GrpcMethod(proto::StringMatch { kind: None }), "grpc_method: has a kind that this build does not know"),
     ] {
         let error = route_refusal(|route| route.matches[0].path = Some(proto::PathMatch { kind: Some(kind) }));
         assert!(error.starts_with(&format!("route.matches[0].path.{expected}")), "{error}");
@@ -239,7 +243,8 @@ fn listeners_backends_and_live_things_are_bounded_too() {
     let error = refusal(&listener(), |message| match &mut message.spec {
         Some(Spec::Listener(listener)) => {
             let certificates = vec![Default::default(); 65];
-            listener.protocol = Some(proto::listener::Protocol::Https(proto::TlsTermination { certificates }))
+            listener.protocol =
+                Some(proto::listener::Protocol::Https(proto::TlsTermination { certificates, client_validation: None }))
         }
         _ => unreachable!("a listener"),
     });

@@ -3,11 +3,14 @@
 use http::{HeaderName, HeaderValue};
 use proptest::collection::vec;
 use proptest::sample::select;
-use proptest::strategy::Strategy;
-use proptest::{option, prop_oneof};
+use proptest::strategy::{Just, Strategy};
+use proptest::{bool, option, prop_oneof};
 
 use super::name::{backend_key, header_name, host, path, value};
-use crate::{Failure, Filter, Fraction, HeaderEdits, Mirror, PathRewrite, Redirect, Target, UrlRewrite};
+use crate::{
+    Cors, CorsNames, CorsOrigin, Failure, Filter, Fraction, HeaderEdits, Mirror, PathRewrite, Redirect, Target,
+    UrlRewrite,
+};
 
 pub fn filter() -> impl Strategy<Value = Filter> {
     prop_oneof![
@@ -18,6 +21,34 @@ pub fn filter() -> impl Strategy<Value = Filter> {
         (target(), 0..=100_u32).prop_map(|(target, numerator)| {
             Filter::Mirror(Mirror { target, share: Fraction { numerator, denominator: 100 } })
         }),
+        cors().prop_map(Filter::Cors),
+    ]
+}
+
+fn cors() -> impl Strategy<Value = Cors> {
+    let origin = prop_oneof![
+        Just(CorsOrigin::Any),
+        Just(CorsOrigin::Exact("https://example.com".into())),
+        Just(CorsOrigin::Wildcard { prefix: "https://".into(), suffix: ".example.com:8443".into() }),
+        Just(CorsOrigin::Wildcard { prefix: "http://".into(), suffix: "".into() }),
+    ];
+    (vec(origin, 0..3), [names(), names(), names()], bool::ANY, 1..=86_400_u32).prop_map(
+        |(allow_origins, [allow_methods, allow_headers, expose_headers], allow_credentials, max_age)| Cors {
+            allow_origins,
+            allow_methods,
+            allow_headers,
+            expose_headers,
+            allow_credentials,
+            max_age,
+        },
+    )
+}
+
+fn names() -> impl Strategy<Value = CorsNames> {
+    prop_oneof![
+        1 => Just(CorsNames::Any),
+        3 => vec(select(vec!["GET", "x-one", "x-two"]), 0..3)
+            .prop_map(|names| CorsNames::List(names.into_iter().map(Into::into).collect())),
     ]
 }
 
@@ -40,7 +71,13 @@ pub fn target() -> impl Strategy<Value = Target> {
 }
 
 pub(super) fn failure() -> impl Strategy<Value = Failure> {
-    select(vec![Failure::InvalidBackend, Failure::InvalidFilter, Failure::NoBackends, Failure::InvalidMatch])
+    select(vec![
+        Failure::InvalidBackend,
+        Failure::InvalidFilter,
+        Failure::NoBackends,
+        Failure::InvalidMatch,
+        Failure::InvalidBackendTls,
+    ])
 }
 
 fn path_rewrite() -> impl Strategy<Value = PathRewrite> {

@@ -18,13 +18,13 @@ use proptest::{bool, num, option, prop_oneof};
 pub use filter::{filter, redirect, target};
 pub use name::{
     backend_key, certificate_key, header_name, host, host_pattern, listener_key, method, path, query_name, route_key,
-    value,
+    stream_route_key, value,
 };
-pub use route::{matched, route};
+pub use route::{matched, route, stream_route};
 
 use crate::{
-    Backend, BackendTls, Certificate, Endpoint, Endpoints, Listener, ListenerProtocol, Protocol, Resource, Secret,
-    Snapshot, Source, TlsTermination,
+    Backend, BackendTls, Certificate, ClientValidation, ClientValidationMode, Endpoint, Endpoints, Listener,
+    ListenerProtocol, Protocol, Resource, Secret, Snapshot, Source, TlsTermination,
 };
 
 /// Both lanes, up to 40 resources.
@@ -37,6 +37,7 @@ pub fn resource() -> impl Strategy<Value = Resource> {
     prop_oneof![
         1 => listener().prop_map(|value| Resource::Listener(value.into())),
         3 => route().prop_map(|value| Resource::Route(value.into())),
+        1 => stream_route().prop_map(|value| Resource::StreamRoute(value.into())),
         1 => backend().prop_map(|value| Resource::Backend(value.into())),
         1 => endpoints().prop_map(|value| Resource::Endpoints(value.into())),
         1 => certificate().prop_map(|value| Resource::Certificate(value.into())),
@@ -46,7 +47,11 @@ pub fn resource() -> impl Strategy<Value = Resource> {
 pub fn listener() -> impl Strategy<Value = Listener> {
     let protocol = prop_oneof![
         Just(ListenerProtocol::Http),
-        vec(certificate_key(), 1..4).prop_map(|certificates| ListenerProtocol::Https(TlsTermination { certificates })),
+        termination().prop_map(ListenerProtocol::Https),
+        Just(ListenerProtocol::TlsPassthrough),
+        termination().prop_map(ListenerProtocol::TlsTerminate),
+        Just(ListenerProtocol::Tcp),
+        Just(ListenerProtocol::Udp),
     ];
     let addresses = prop_oneof![4 => Just(Vec::new()), 1 => vec(address(), 1..3)];
     (listener_key(), addresses, port(), host_pattern(), protocol, bool::ANY).prop_map(
@@ -61,6 +66,13 @@ pub fn listener() -> impl Strategy<Value = Listener> {
     )
 }
 
+fn termination() -> impl Strategy<Value = TlsTermination> {
+    let mode = select(vec![ClientValidationMode::Require, ClientValidationMode::Request]);
+    let validation = (vec(der(), 0..3), mode).prop_map(|(roots, mode)| ClientValidation { roots, mode });
+    (vec(certificate_key(), 1..4), option::of(validation))
+        .prop_map(|(certificates, client_validation)| TlsTermination { certificates, client_validation })
+}
+
 pub fn backend() -> impl Strategy<Value = Backend> {
     let tls = (host(), vec(host(), 0..3), vec(der(), 0..3), option::of(certificate_key())).prop_map(
         |(hostname, names, roots, client_certificate)| BackendTls {
@@ -71,9 +83,16 @@ pub fn backend() -> impl Strategy<Value = Backend> {
         },
     );
     let source = prop_oneof![Just(Source::Endpoints), vec((host(), port()), 1..4).prop_map(Source::Names)];
-    (backend_key(), select(vec![Protocol::Http, Protocol::Http2]), option::of(tls), source, duration()).prop_map(
-        |(key, protocol, tls, source, connect_timeout)| Backend { key, protocol, tls, source, connect_timeout },
-    )
+    let broken = prop_oneof![4 => Just(None), 1 => filter::failure().prop_map(Some)];
+    (backend_key(), select(vec![Protocol::Http, Protocol::Http2]), option::of(tls), source, duration(), broken)
+        .prop_map(|(key, protocol, tls, source, connect_timeout, broken)| Backend {
+            key,
+            protocol,
+            tls,
+            source,
+            connect_timeout,
+            broken,
+        })
 }
 
 pub fn endpoints() -> impl Strategy<Value = Endpoints> {

@@ -7,24 +7,41 @@ use proptest::prop_oneof;
 use proptest::sample::select;
 use proptest::strategy::{Just, Strategy};
 
-use crate::{BackendKey, BackendKind, CertificateKey, GatewayKey, Host, HostPattern, ListenerKey, RouteKey};
+use crate::{
+    BackendKey, BackendKind, CertificateKey, GatewayKey, Host, HostPattern, ListenerKey, ListenerSetKey, RouteKey,
+    RouteKind, Transport,
+};
 
 const HOSTS: [&str; 6] = ["example.com", "a.example.com", "b.a.example.com", "b.example.com", "other.test", "[::1]"];
 const ELEMENTS: [&str; 5] = ["a", "ab", "b", "api", "%2F"];
 
 pub fn listener_key() -> impl Strategy<Value = ListenerKey> {
-    (namespace(), select(vec!["edge", "inner"]), select(vec!["http", "https", "third"]))
-        .prop_map(|(namespace, gateway, name)| ListenerKey::new(GatewayKey::new(namespace, gateway), name))
+    let set = prop_oneof![3 => Just(None), 1 => namespace().prop_map(|namespace| Some(ListenerSetKey::new(namespace, "set")))];
+    (namespace(), select(vec!["edge", "inner"]), set, select(vec!["http", "https", "third"])).prop_map(
+        |(namespace, gateway, set, name)| ListenerKey {
+            gateway: GatewayKey::new(namespace, gateway),
+            set,
+            name: name.into(),
+        },
+    )
 }
 
 pub fn route_key() -> impl Strategy<Value = RouteKey> {
-    (namespace(), 0..12_u8, 0..3_u16)
-        .prop_map(|(namespace, name, rule)| RouteKey::http(namespace, format!("route-{name}"), rule))
+    (select(vec![RouteKind::HttpRoute, RouteKind::HttpRoute, RouteKind::GrpcRoute]), namespace(), 0..12_u8, 0..3_u16)
+        .prop_map(|(kind, namespace, name, rule)| RouteKey::new(kind, namespace, format!("route-{name}"), rule))
+}
+
+pub fn stream_route_key() -> impl Strategy<Value = RouteKey> {
+    (select(vec![RouteKind::TlsRoute, RouteKind::TcpRoute, RouteKind::UdpRoute]), namespace(), 0..12_u8, 0..3_u16)
+        .prop_map(|(kind, namespace, name, rule)| RouteKey::new(kind, namespace, format!("route-{name}"), rule))
 }
 
 pub fn backend_key() -> impl Strategy<Value = BackendKey> {
-    (select(vec![BackendKind::Service, BackendKind::Backend]), namespace(), 0..6_u8, super::port()).prop_map(
-        |(kind, namespace, name, port)| BackendKey { kind, namespace, name: format!("backend-{name}").into(), port },
+    let transport = prop_oneof![4 => Just(Transport::Tcp), 1 => Just(Transport::Udp)];
+    (select(vec![BackendKind::Service, BackendKind::Backend]), namespace(), 0..6_u8, super::port(), transport).prop_map(
+        |(kind, namespace, name, port, transport)| {
+            BackendKey::new(kind, namespace, format!("backend-{name}"), port, transport)
+        },
     )
 }
 

@@ -6,27 +6,70 @@ use proptest::strategy::{Just, Strategy};
 use proptest::{option, prop_oneof};
 
 use super::filter::{failure, filter, redirect, target};
-use super::name::{header_name, host_pattern, listener_key, method, path, query_name, route_key, value};
+use super::name::{
+    header_name, host_pattern, listener_key, method, path, query_name, route_key, stream_route_key, value,
+};
 use crate::{
-    Action, Attachment, HeaderMatch, Match, PathMatch, Pattern, QueryMatch, Route, RouteHostname, StringMatch,
-    Timeouts, WeightedBackend,
+    Action, Attachment, HeaderMatch, Match, PathMatch, Pattern, QueryMatch, Retry, Route, RouteHostname,
+    SessionCarrier, SessionPersistence, StreamBackend, StreamRoute, StringMatch, Timeouts, WeightedBackend,
 };
 
 pub fn route() -> impl Strategy<Value = Route> {
     let timeouts = (option::of(super::duration()), option::of(super::duration()))
         .prop_map(|(request, backend_request)| Timeouts { request, backend_request });
     let rule_name = option::of(select(vec!["first", "second"]));
-    ((route_key(), rule_name, 0..5_i64), attachments(), vec(matched(), 1..4), vec(filter(), 0..3), action(), timeouts)
-        .prop_map(|((key, rule_name, created), attachments, matches, filters, action, timeouts)| Route {
+    let again = (timeouts, option::of(retry()), option::of(persistence()));
+    ((route_key(), rule_name, 0..5_i64), attachments(), vec(matched(), 1..4), vec(filter(), 0..3), action(), again)
+        .prop_map(|(names, attachments, matches, filters, action, (timeouts, retry, persistence))| {
+            let (key, rule_name, created) = names;
+            Route {
+                key,
+                rule_name: rule_name.map(Into::into),
+                created,
+                attachments,
+                matches,
+                filters,
+                action,
+                timeouts,
+                retry,
+                persistence,
+            }
+        })
+}
+
+pub fn stream_route() -> impl Strategy<Value = StreamRoute> {
+    let backend = (target(), 0..=1_000_000_u32).prop_map(|(target, weight)| StreamBackend { target, weight });
+    let rule_name = option::of(select(vec!["first", "second"]));
+    (stream_route_key(), rule_name, 0..5_i64, attachments(), vec(backend, 0..4)).prop_map(
+        |(key, rule_name, created, attachments, backends)| StreamRoute {
             key,
             rule_name: rule_name.map(Into::into),
             created,
             attachments,
-            matches,
-            filters,
-            action,
-            timeouts,
-        })
+            backends,
+        },
+    )
+}
+
+fn retry() -> impl Strategy<Value = Retry> {
+    let codes = btree_set(400..600_u16, 0..3).prop_map(|codes| codes.into_iter().collect());
+    (0..5_u32, codes, option::of(super::duration())).prop_map(|(attempts, codes, backoff)| Retry {
+        attempts,
+        codes,
+        backoff,
+    })
+}
+
+fn persistence() -> impl Strategy<Value = SessionPersistence> {
+    let carrier = select(vec![SessionCarrier::SessionCookie, SessionCarrier::PermanentCookie, SessionCarrier::Header]);
+    (carrier, option::of(super::duration()), option::of(super::duration())).prop_map(
+        |(carrier, absolute_timeout, idle_timeout)| SessionPersistence {
+            name: "session".into(),
+            carrier,
+            absolute_timeout,
+            idle_timeout,
+        },
+    )
 }
 
 pub fn matched() -> impl Strategy<Value = Match> {
@@ -36,6 +79,7 @@ pub fn matched() -> impl Strategy<Value = Match> {
         2 => path().prop_map(|path| PathMatch::Exact(path.into())),
         3 => path().prop_map(|path| PathMatch::prefix(&path)),
         1 => pattern(&["/a.*", "/(a|ab)", "/api/[^/]+", ".*"]).prop_map(PathMatch::Regex),
+        1 => string_match().prop_map(PathMatch::GrpcMethod),
     ];
     (path, option::of(method()), vec(header, 0..3), vec(query, 0..3)).prop_map(|(path, method, headers, query)| Match {
         path,

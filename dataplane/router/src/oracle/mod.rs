@@ -81,7 +81,8 @@ fn most_specific<'s>(snapshot: &'s Snapshot, request: &Request<'_>, host: Option
     let listeners = snapshot.config.listeners.values();
     listeners
         .filter(|listener| Bind::of(listener).any(|bind| bind == request.bind))
-        .filter(|listener| matches!(listener.protocol, ListenerProtocol::Https(_)) == request.sni.is_some())
+        .filter(|listener| !matches!(listener.protocol, ListenerProtocol::Tcp | ListenerProtocol::Udp))
+        .filter(|listener| listener.protocol.is_tls() == request.sni.is_some())
         .filter(|listener| listener.hostname.matches(host.unwrap_or_default()))
         .max_by_key(|listener| (&listener.hostname, Reverse(&listener.key)))
 }

@@ -62,7 +62,7 @@ const PATTERNS: [&str; 13] = [
     "*.x.y.a.com",
 ];
 const ELEMENTS: [&str; 5] = ["a", "b", "ab", "a-long-element-of-a-path-that-leaves-the-short-lengths-behind", "c"];
-const REGEXES: [&str; 7] = ["/a.*", "/.*", "/a/b|/a", "1|2", "[0-9]+", ".*", "1,2"];
+const REGEXES: [&str; 8] = ["/a.*", "/.*", "/a/b|/a", "1|2", "[0-9]+", ".*", "1,2", "a?b"];
 const HEADERS: [&str; 3] = ["x-version", "accept", "x-tenant"];
 const PARAMETERS: [&str; 3] = ["q", "ü", "v"];
 const VALUES: [&str; 7] = ["1", "2", "1,2", "ü", "", "a&b", "3"];
@@ -128,9 +128,11 @@ impl<C: FnMut(usize) -> usize> World<C> {
             addresses: bind.address.into_iter().collect(),
             port: bind.port,
             hostname: if self.one_in(2) { HostPattern::Any } else { self.pattern() },
-            protocol: match self.choose(2) {
-                0 => ListenerProtocol::Http,
-                _ => ListenerProtocol::Https(TlsTermination { certificates }),
+            protocol: match self.choose(12) {
+                0..6 => ListenerProtocol::Http,
+                6 => ListenerProtocol::TlsPassthrough,
+                7 => ListenerProtocol::TlsTerminate(TlsTermination { certificates, client_validation: None }),
+                _ => ListenerProtocol::Https(TlsTermination { certificates, client_validation: None }),
             },
             proxy_protocol: false,
         })
@@ -153,6 +155,8 @@ impl<C: FnMut(usize) -> usize> World<C> {
             filters: Vec::new(),
             action: Action::Fail(Failure::NoBackends),
             timeouts: Timeouts::default(),
+            retry: None,
+            persistence: None,
         })
     }
 
@@ -164,10 +168,12 @@ impl<C: FnMut(usize) -> usize> World<C> {
     }
 
     fn match_(&mut self, one_path: bool) -> Match {
-        let path = match self.choose(8) {
+        let path = match self.choose(9) {
             _ if one_path => PathMatch::prefix("/"),
             0..2 => PathMatch::Exact(self.path(3).into()),
             2 => PathMatch::Regex(self.regex()),
+            3 if self.one_in(3) => PathMatch::GrpcMethod(StringMatch::Regex(self.regex())),
+            3 => PathMatch::GrpcMethod(StringMatch::Exact(self.pick(&ELEMENTS).into())),
             _ => PathMatch::prefix(&self.path(3)),
         };
         let few = |choice: usize| choice.saturating_sub(2);

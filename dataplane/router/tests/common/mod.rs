@@ -31,7 +31,10 @@ pub(crate) fn http(name: &str, hostname: &str) -> Listener {
 }
 
 pub(crate) fn https(name: &str, hostname: &str) -> Listener {
-    let protocol = ListenerProtocol::Https(TlsTermination { certificates: vec![CertificateKey::new("infra", "tls")] });
+    let protocol = ListenerProtocol::Https(TlsTermination {
+        certificates: vec![CertificateKey::new("infra", "tls")],
+        client_validation: None,
+    });
     Listener { port: 443, protocol, ..http(name, hostname) }
 }
 
@@ -47,6 +50,8 @@ pub(crate) fn route(name: &str, listener: &str, hostname: &str) -> Route {
         filters: Vec::new(),
         action: Action::Fail(Failure::NoBackends),
         timeouts: Timeouts::default(),
+        retry: None,
+        persistence: None,
     }
 }
 
@@ -83,6 +88,14 @@ pub(crate) fn exact(path: &str) -> Match {
 
 pub(crate) fn regex(path: &str) -> Match {
     Match { path: PathMatch::Regex(Pattern::parse(path).unwrap()), ..Match::default() }
+}
+
+pub(crate) fn grpc_method(method: &str) -> Match {
+    Match { path: PathMatch::GrpcMethod(StringMatch::Exact(method.into())), ..Match::default() }
+}
+
+pub(crate) fn grpc_method_regex(method: &str) -> Match {
+    Match { path: PathMatch::GrpcMethod(StringMatch::Regex(Pattern::parse(method).unwrap())), ..Match::default() }
 }
 
 pub(crate) trait MatchBuilder: Sized {

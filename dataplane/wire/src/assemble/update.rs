@@ -95,6 +95,9 @@ impl Contents {
             (Kind::Config(config), Resource::Route(value)) => {
                 config.routes.insert(value.key.clone(), value);
             }
+            (Kind::Config(config), Resource::StreamRoute(value)) => {
+                config.stream_routes.insert(value.key.clone(), value);
+            }
             (Kind::Config(config), Resource::Backend(value)) => {
                 config.backends.insert(value.key.clone(), value);
             }
@@ -105,7 +108,10 @@ impl Contents {
                 live.certificates.insert(value.key.clone(), value);
             }
             (Kind::Config(_), Resource::Endpoints(_) | Resource::Certificate(_))
-            | (Kind::Live(_), Resource::Listener(_) | Resource::Route(_) | Resource::Backend(_)) => {}
+            | (
+                Kind::Live(_),
+                Resource::Listener(_) | Resource::Route(_) | Resource::StreamRoute(_) | Resource::Backend(_),
+            ) => {}
         }
     }
 

@@ -8,7 +8,7 @@ use crate::invalid::{At, InvalidResource, Problem};
 use crate::proto;
 
 pub(super) fn encode(backend: &Backend) -> proto::Backend {
-    let Backend { key: _, protocol, tls, source, connect_timeout } = backend;
+    let Backend { key: _, protocol, tls, source, connect_timeout, broken } = backend;
     let protocol = match protocol {
         Protocol::Http => proto::Protocol::Http,
         Protocol::Http2 => proto::Protocol::Http2,
@@ -27,11 +27,12 @@ pub(super) fn encode(backend: &Backend) -> proto::Backend {
         tls: tls.as_ref().map(encode_tls),
         connect_timeout: nanoseconds(*connect_timeout),
         source: Some(source),
+        broken: broken.map_or(proto::Failure::Unspecified.into(), encode_failure),
     }
 }
 
 pub(super) fn decode(key: BackendKey, backend: proto::Backend) -> Result<Backend, InvalidResource> {
-    let proto::Backend { protocol, tls, connect_timeout, source } = backend;
+    let proto::Backend { protocol, tls, connect_timeout, source, broken } = backend;
     let protocol = match proto::Protocol::try_from(protocol) {
         Ok(proto::Protocol::Http) => Protocol::Http,
         Ok(proto::Protocol::Http2) => Protocol::Http2,
@@ -50,6 +51,11 @@ pub(super) fn decode(key: BackendKey, backend: proto::Backend) -> Result<Backend
         tls: tls.map(decode_tls).transpose().at("tls")?,
         source,
         connect_timeout: duration(connect_timeout).at("connect_timeout")?,
+        // A failure of a later build breaks it all the same.
+        broken: match proto::Failure::try_from(broken) {
+            Ok(proto::Failure::Unspecified) => None,
+            _ => Some(decode_failure(broken).unwrap_or(Failure::InvalidBackend)),
+        },
     })
 }
 
@@ -74,6 +80,7 @@ pub(super) fn encode_failure(failure: Failure) -> i32 {
         Failure::InvalidFilter => proto::Failure::InvalidFilter,
         Failure::NoBackends => proto::Failure::NoBackends,
         Failure::InvalidMatch => proto::Failure::InvalidMatch,
+        Failure::InvalidBackendTls => proto::Failure::InvalidBackendTls,
     };
     failure.into()
 }
@@ -84,6 +91,7 @@ pub(super) fn decode_failure(failure: i32) -> Result<Failure, InvalidResource> {
         Ok(proto::Failure::InvalidFilter) => Ok(Failure::InvalidFilter),
         Ok(proto::Failure::NoBackends) => Ok(Failure::NoBackends),
         Ok(proto::Failure::InvalidMatch) => Ok(Failure::InvalidMatch),
+        Ok(proto::Failure::InvalidBackendTls) => Ok(Failure::InvalidBackendTls),
         Ok(proto::Failure::Unspecified) => Err(Problem::Missing.into()),
         Err(_) => Err(Problem::Unsupported.into()),
     }

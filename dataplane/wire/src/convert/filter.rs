@@ -4,8 +4,8 @@ use http::{HeaderName, HeaderValue};
 use portcullis_ir::{Filter, Fraction, HeaderEdits, Mirror, PathRewrite, UrlRewrite};
 
 use super::backend::{decode_target, encode_target};
-use super::host;
 use super::matches::decode_header_name;
+use super::{cors, host};
 use crate::bounds::{EDITS, PATH, VALUE, list, text};
 use crate::invalid::{At, InvalidResource, Problem};
 use crate::proto;
@@ -24,6 +24,7 @@ pub(super) fn encode(filter: &Filter) -> proto::Filter {
             numerator: *numerator,
             denominator: *denominator,
         }),
+        Filter::Cors(cors) => Kind::Cors(cors::encode(cors)),
     };
     proto::Filter { kind: Some(kind) }
 }
@@ -34,6 +35,7 @@ pub(super) fn decode(filter: proto::Filter) -> Result<Filter, InvalidResource> {
         Kind::RequestHeaders(edits) => Filter::RequestHeaders(decode_edits(edits).at("request_headers")?),
         Kind::ResponseHeaders(edits) => Filter::ResponseHeaders(decode_edits(edits).at("response_headers")?),
         Kind::UrlRewrite(rewrite) => Filter::UrlRewrite(decode_rewrite(rewrite).at("url_rewrite")?),
+        Kind::Cors(cors) => Filter::Cors(cors::decode(cors).at("cors")?),
         Kind::Mirror(mirror) => Filter::Mirror(decode_mirror(mirror).at("mirror")?),
     })
 }

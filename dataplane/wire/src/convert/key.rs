@@ -1,7 +1,8 @@
 //! Keys.
 
 use portcullis_ir::{
-    BackendKey, BackendKind, CertificateKey, GatewayKey, ListenerKey, ResourceKey, RouteKey, RouteKind,
+    BackendKey, BackendKind, CertificateKey, GatewayKey, ListenerKey, ListenerSetKey, ResourceKey, RouteKey, RouteKind,
+    Transport,
 };
 
 use crate::bounds::{name, port, required};
@@ -13,6 +14,7 @@ pub fn encode_key(key: &ResourceKey) -> proto::ResourceKey {
     let kind = match key {
         ResourceKey::Listener(key) => Kind::Listener(listener(key)),
         ResourceKey::Route(key) => Kind::Route(route(key)),
+        ResourceKey::StreamRoute(key) => Kind::StreamRoute(route(key)),
         ResourceKey::Backend(key) => Kind::Backend(backend(key)),
         ResourceKey::Endpoints(key) => Kind::Endpoints(backend(key)),
         ResourceKey::Certificate(key) => Kind::Certificate(certificate(key)),
@@ -27,7 +29,14 @@ pub fn decode_key(key: proto::ResourceKey) -> Result<ResourceKey, InvalidResourc
     // An unknown kind of a later schema is dropped by the protobuf reader and looks like a missing one.
     Ok(match kind.ok_or(Problem::Unsupported)? {
         Kind::Listener(key) => ResourceKey::Listener(decode_listener(key).at("listener")?),
-        Kind::Route(key) => ResourceKey::Route(decode_route(key).at("route")?),
+        Kind::Route(key) => {
+            let kinds = &[RouteKind::HttpRoute, RouteKind::GrpcRoute];
+            ResourceKey::Route(decode_route(key).and_then(|key| of_kind(key, kinds)).at("route")?)
+        }
+        Kind::StreamRoute(key) => {
+            let kinds = &[RouteKind::TlsRoute, RouteKind::TcpRoute, RouteKind::UdpRoute];
+            ResourceKey::StreamRoute(decode_route(key).and_then(|key| of_kind(key, kinds)).at("stream_route")?)
+        }
         Kind::Backend(key) => ResourceKey::Backend(decode_backend(key).at("backend")?),
         Kind::Endpoints(key) => ResourceKey::Endpoints(decode_backend(key).at("endpoints")?),
         Kind::Certificate(key) => ResourceKey::Certificate(decode_certificate(key).at("certificate")?),
@@ -45,14 +54,26 @@ pub(crate) fn decode_gateway(key: proto::GatewayKey) -> Result<GatewayKey, Inval
 }
 
 pub(super) fn listener(key: &ListenerKey) -> proto::ListenerKey {
-    let ListenerKey { gateway: parent, name } = key;
-    proto::ListenerKey { gateway: Some(encode_gateway(parent)), name: name.to_string() }
+    let ListenerKey { gateway: parent, set, name } = key;
+    let encode_set = |ListenerSetKey { namespace, name }: &ListenerSetKey| proto::ListenerSetKey {
+        namespace: namespace.to_string(),
+        name: name.to_string(),
+    };
+    proto::ListenerKey {
+        gateway: Some(encode_gateway(parent)),
+        set: set.as_ref().map(encode_set),
+        name: name.to_string(),
+    }
 }
 
 pub(super) fn decode_listener(key: proto::ListenerKey) -> Result<ListenerKey, InvalidResource> {
-    let proto::ListenerKey { gateway, name: listener } = key;
+    let proto::ListenerKey { gateway, set, name: listener } = key;
+    let set = set.map(|proto::ListenerSetKey { namespace, name: object }| {
+        Ok(ListenerSetKey { namespace: name(namespace).at("namespace")?, name: name(object).at("name")? })
+    });
     Ok(ListenerKey {
         gateway: required(gateway).and_then(decode_gateway).at("gateway")?,
+        set: set.transpose().at("set")?,
         name: name(listener).at("name")?,
     })
 }
@@ -61,6 +82,10 @@ pub(super) fn route(key: &RouteKey) -> proto::RouteKey {
     let RouteKey { kind, namespace, name, rule } = key;
     let kind = match kind {
         RouteKind::HttpRoute => proto::RouteKind::HttpRoute,
+        RouteKind::GrpcRoute => proto::RouteKind::GrpcRoute,
+        RouteKind::TlsRoute => proto::RouteKind::TlsRoute,
+        RouteKind::TcpRoute => proto::RouteKind::TcpRoute,
+        RouteKind::UdpRoute => proto::RouteKind::UdpRoute,
     };
     proto::RouteKey {
         kind: kind.into(),
@@ -74,6 +99,10 @@ fn decode_route(key: proto::RouteKey) -> Result<RouteKey, InvalidResource> {
     let proto::RouteKey { kind, namespace, name: object, rule } = key;
     let kind = match proto::RouteKind::try_from(kind) {
         Ok(proto::RouteKind::HttpRoute) => RouteKind::HttpRoute,
+        Ok(proto::RouteKind::GrpcRoute) => RouteKind::GrpcRoute,
+        Ok(proto::RouteKind::TlsRoute) => RouteKind::TlsRoute,
+        Ok(proto::RouteKind::TcpRoute) => RouteKind::TcpRoute,
+        Ok(proto::RouteKind::UdpRoute) => RouteKind::UdpRoute,
         Ok(proto::RouteKind::Unspecified) => return Err(InvalidResource::new(Problem::Missing)).at("kind"),
         Err(_) => return Err(InvalidResource::new(Problem::Unsupported)).at("kind"),
     };
@@ -87,8 +116,17 @@ fn decode_route(key: proto::RouteKey) -> Result<RouteKey, InvalidResource> {
     })
 }
 
+/// A rule of requests can never stand under the key of one of streams, or the other way round.
+fn of_kind(key: RouteKey, kinds: &[RouteKind]) -> Result<RouteKey, InvalidResource> {
+    if kinds.contains(&key.kind) { Ok(key) } else { Err(InvalidResource::new(Problem::OtherKind)).at("kind") }
+}
+
 pub(super) fn backend(key: &BackendKey) -> proto::BackendKey {
-    let BackendKey { kind, namespace, name, port } = key;
+    let BackendKey { kind, namespace, name, port, transport } = key;
+    let transport = match transport {
+        Transport::Tcp => proto::Transport::Tcp,
+        Transport::Udp => proto::Transport::Udp,
+    };
     let kind = match kind {
         BackendKind::Service => proto::BackendKind::Service,
         BackendKind::Backend => proto::BackendKind::Backend,
@@ -98,11 +136,18 @@ pub(super) fn backend(key: &BackendKey) -> proto::BackendKey {
         namespace: namespace.to_string(),
         name: name.to_string(),
         port: u32::from(*port),
+        transport: transport.into(),
     }
 }
 
 pub(super) fn decode_backend(key: proto::BackendKey) -> Result<BackendKey, InvalidResource> {
-    let proto::BackendKey { kind, namespace, name: object, port: number } = key;
+    let proto::BackendKey { kind, namespace, name: object, port: number, transport } = key;
+    let transport = match proto::Transport::try_from(transport) {
+        Ok(proto::Transport::Tcp) => Transport::Tcp,
+        Ok(proto::Transport::Udp) => Transport::Udp,
+        Ok(proto::Transport::Unspecified) => return Err(InvalidResource::new(Problem::Missing)).at("transport"),
+        Err(_) => return Err(InvalidResource::new(Problem::Unsupported)).at("transport"),
+    };
     let kind = match proto::BackendKind::try_from(kind) {
         Ok(proto::BackendKind::Service) => BackendKind::Service,
         Ok(proto::BackendKind::Backend) => BackendKind::Backend,
@@ -114,6 +159,7 @@ pub(super) fn decode_backend(key: proto::BackendKey) -> Result<BackendKey, Inval
         namespace: name(namespace).at("namespace")?,
         name: name(object).at("name")?,
         port: port(number).at("port")?,
+        transport,
     })
 }
 

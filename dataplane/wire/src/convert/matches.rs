@@ -55,6 +55,7 @@ fn encode_path(path: &PathMatch) -> proto::PathMatch {
         PathMatch::Exact(path) => proto::path_match::Kind::Exact(path.to_string()),
         PathMatch::Prefix(path) => proto::path_match::Kind::Prefix(path.to_string()),
         PathMatch::Regex(pattern) => proto::path_match::Kind::Regex(pattern.as_str().to_owned()),
+        PathMatch::GrpcMethod(method) => proto::path_match::Kind::GrpcMethod(encode_string(method)),
     };
     proto::PathMatch { kind: Some(kind) }
 }
@@ -72,6 +73,9 @@ fn decode_path(path: Option<proto::PathMatch>) -> Result<PathMatch, InvalidResou
             held
         }
         proto::path_match::Kind::Regex(source) => PathMatch::Regex(decode_pattern(&source).at("regex")?),
+        proto::path_match::Kind::GrpcMethod(method) => {
+            PathMatch::GrpcMethod(decode_string(Some(method)).at("grpc_method")?)
+        }
     })
 }
 

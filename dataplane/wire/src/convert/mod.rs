@@ -8,6 +8,7 @@
 
 mod backend;
 mod certificate;
+mod cors;
 mod endpoints;
 mod filter;
 mod host;
@@ -16,6 +17,7 @@ mod listener;
 mod matches;
 mod redirect;
 mod route;
+mod stream;
 
 use std::sync::Arc;
 
@@ -34,6 +36,7 @@ pub fn encode(resource: &ir::Resource) -> proto::Resource {
     let spec = match resource {
         ir::Resource::Listener(listener) => Spec::Listener(listener::encode(listener)),
         ir::Resource::Route(route) => Spec::Route(route::encode(route)),
+        ir::Resource::StreamRoute(route) => Spec::StreamRoute(stream::encode(route)),
         ir::Resource::Backend(backend) => Spec::Backend(backend::encode(backend)),
         ir::Resource::Endpoints(endpoints) => Spec::Endpoints(endpoints::encode(endpoints)),
         ir::Resource::Certificate(certificate) => Spec::Certificate(certificate::encode(certificate)),
@@ -68,6 +71,10 @@ pub fn decode_with(resource: proto::Resource, diagnostics: &mut Diagnostics) -> 
         (ir::ResourceKey::Route(key), Spec::Route(spec)) => {
             let route = diagnostics.at("route", |diagnostics| route::decode(key, spec, diagnostics));
             ir::Resource::Route(Arc::new(route.at("route")?))
+        }
+        (ir::ResourceKey::StreamRoute(key), Spec::StreamRoute(spec)) => {
+            let route = diagnostics.at("stream_route", |diagnostics| stream::decode(key, spec, diagnostics));
+            ir::Resource::StreamRoute(Arc::new(route.at("stream_route")?))
         }
         (ir::ResourceKey::Backend(key), Spec::Backend(spec)) => {
             ir::Resource::Backend(Arc::new(backend::decode(key, spec).at("backend")?))

@@ -1,21 +1,23 @@
 //! Routes. What this build does not know of a route's action, filters or targets fails closed and is noted.
 
 use portcullis_ir::{
-    Action, Attachment, Failure, Filter, Route, RouteHostname, RouteKey, Target, Timeouts, WeightedBackend,
+    Action, Attachment, Failure, Filter, Retry, Route, RouteHostname, RouteKey, SessionCarrier, SessionPersistence,
+    Target, Timeouts, WeightedBackend,
 };
 
 use super::backend::{decode_failure, decode_target, encode_failure, encode_target};
 use super::host::{decode_pattern, encode_pattern};
 use super::{filter, key, matches, redirect};
 use crate::bounds::{
-    ATTACHMENTS, BACKENDS, FILTERS, HOSTNAMES, MATCHES, NAME, WEIGHT, ascending, duration, list, nanoseconds, required,
-    text,
+    ATTACHMENTS, BACKENDS, CODES, FILTERS, HOSTNAMES, MATCHES, NAME, WEIGHT, ascending, duration, list, nanoseconds,
+    required, text,
 };
 use crate::invalid::{At, Diagnostics, InvalidResource, Problem};
 use crate::proto;
 
 pub(super) fn encode(route: &Route) -> proto::Route {
-    let Route { key: _, rule_name, created, attachments, matches, filters, action, timeouts } = route;
+    let Route { key: _, rule_name, created, attachments, matches, filters, action, timeouts, retry, persistence } =
+        route;
     let Timeouts { request, backend_request } = timeouts;
     let action = match action {
         Action::Forward(backends) => {
@@ -33,6 +35,8 @@ pub(super) fn encode(route: &Route) -> proto::Route {
         action: Some(action),
         request_timeout: request.map(nanoseconds),
         backend_request_timeout: backend_request.map(nanoseconds),
+        retry: retry.as_ref().map(encode_retry),
+        persistence: persistence.as_ref().map(encode_persistence),
     }
 }
 
@@ -50,10 +54,11 @@ pub(super) fn decode(
         action,
         request_timeout,
         backend_request_timeout,
+        retry,
+        persistence,
     } = route;
-    let rule_name = if rule_name.is_empty() { None } else { Some(text(rule_name, NAME).at("rule_name")?.into()) };
-    let attachments = list(attachments, ATTACHMENTS, decode_attachment).at("attachments")?;
-    ascending(&attachments, |attachment| attachment.listener.clone()).at("attachments")?;
+    let rule_name = decode_rule_name(rule_name)?;
+    let attachments = decode_attachments(attachments)?;
     let timeouts = Timeouts {
         request: request_timeout.map(duration).transpose().at("request_timeout")?,
         backend_request: backend_request_timeout.map(duration).transpose().at("backend_request_timeout")?,
@@ -64,10 +69,89 @@ pub(super) fn decode(
         Some(filters) => (filters, action),
         None => (Vec::new(), Action::Fail(Failure::InvalidFilter)),
     };
-    Ok(Route { key, rule_name, created, attachments, matches, filters, action, timeouts })
+    let retry = retry.map(decode_retry).transpose().at("retry")?;
+    let persistence = persistence.map(decode_persistence).transpose().at("persistence")?;
+    Ok(Route { key, rule_name, created, attachments, matches, filters, action, timeouts, retry, persistence })
 }
 
-fn encode_attachment(attachment: &Attachment) -> proto::Attachment {
+pub(super) fn decode_rule_name(name: String) -> Result<Option<Box<str>>, InvalidResource> {
+    if name.is_empty() { Ok(None) } else { Ok(Some(text(name, NAME).at("rule_name")?.into())) }
+}
+
+pub(super) fn decode_attachments(attachments: Vec<proto::Attachment>) -> Result<Vec<Attachment>, InvalidResource> {
+    let attachments = list(attachments, ATTACHMENTS, decode_attachment).at("attachments")?;
+    ascending(&attachments, |attachment| attachment.listener.clone()).at("attachments")?;
+    Ok(attachments)
+}
+
+/// # Errors
+/// A weight beyond what Gateway API allows.
+pub(super) fn decode_weight(weight: u32) -> Result<u32, InvalidResource> {
+    if weight > WEIGHT {
+        let problem = Problem::OutOfRange { value: weight.into(), expected: "at most 1000000" };
+        return Err(InvalidResource::new(problem)).at("weight");
+    }
+    Ok(weight)
+}
+
+fn encode_retry(retry: &Retry) -> proto::Retry {
+    let Retry { attempts, codes, backoff } = retry;
+    proto::Retry {
+        attempts: *attempts,
+        codes: codes.iter().map(|code| u32::from(*code)).collect(),
+        backoff: backoff.map(nanoseconds),
+    }
+}
+
+fn decode_retry(retry: proto::Retry) -> Result<Retry, InvalidResource> {
+    let proto::Retry { attempts, codes, backoff } = retry;
+    let codes = list(codes, CODES, |code| {
+        let known = u16::try_from(code).ok().filter(|code| (400..600).contains(code));
+        known.ok_or_else(|| Problem::OutOfRange { value: code.into(), expected: "400 to 599" }.into())
+    });
+    let codes = codes.at("codes")?;
+    ascending(&codes, |code| *code).at("codes")?;
+    Ok(Retry { attempts, codes, backoff: backoff.map(duration).transpose().at("backoff")? })
+}
+
+fn encode_persistence(persistence: &SessionPersistence) -> proto::SessionPersistence {
+    let SessionPersistence { name, carrier, absolute_timeout, idle_timeout } = persistence;
+    let carrier = match carrier {
+        SessionCarrier::SessionCookie => proto::SessionCarrier::SessionCookie,
+        SessionCarrier::PermanentCookie => proto::SessionCarrier::PermanentCookie,
+        SessionCarrier::Header => proto::SessionCarrier::Header,
+    };
+    proto::SessionPersistence {
+        name: name.to_string(),
+        carrier: carrier.into(),
+        absolute_timeout: absolute_timeout.map(nanoseconds),
+        idle_timeout: idle_timeout.map(nanoseconds),
+    }
+}
+
+fn decode_persistence(persistence: proto::SessionPersistence) -> Result<SessionPersistence, InvalidResource> {
+    let proto::SessionPersistence { name, carrier, absolute_timeout, idle_timeout } = persistence;
+    let carrier = match proto::SessionCarrier::try_from(carrier) {
+        Ok(proto::SessionCarrier::SessionCookie) => SessionCarrier::SessionCookie,
+        Ok(proto::SessionCarrier::PermanentCookie) => SessionCarrier::PermanentCookie,
+        Ok(proto::SessionCarrier::Header) => SessionCarrier::Header,
+        Ok(proto::SessionCarrier::Unspecified) => return Err(InvalidResource::new(Problem::Missing)).at("carrier"),
+        Err(_) => return Err(InvalidResource::new(Problem::Unsupported)).at("carrier"),
+    };
+    // A token (RFC 9110, 5.6.2), as both cookies and headers ask of a name.
+    let name = text(name, NAME).at("name")?;
+    if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+        return Err(InvalidResource::new(Problem::Text("is no name of a header or a cookie"))).at("name");
+    }
+    Ok(SessionPersistence {
+        name: name.into(),
+        carrier,
+        absolute_timeout: absolute_timeout.map(duration).transpose().at("absolute_timeout")?,
+        idle_timeout: idle_timeout.map(duration).transpose().at("idle_timeout")?,
+    })
+}
+
+pub(super) fn encode_attachment(attachment: &Attachment) -> proto::Attachment {
     let Attachment { listener, hostnames } = attachment;
     let hostname = |RouteHostname { effective, written }: &RouteHostname| proto::RouteHostname {
         effective: encode_pattern(effective),
@@ -104,10 +188,7 @@ fn decode_backend(
     diagnostics: &mut Diagnostics,
 ) -> Result<WeightedBackend, InvalidResource> {
     let proto::WeightedBackend { target, weight, filters } = backend;
-    if weight > WEIGHT {
-        let problem = Problem::OutOfRange { value: weight.into(), expected: "at most 1000000" };
-        return Err(InvalidResource::new(problem)).at("weight");
-    }
+    let weight = decode_weight(weight)?;
     let target = diagnostics.instead(decode_target(target).at("target"), || Target::Invalid(Failure::InvalidBackend));
     Ok(match decode_filters(filters, diagnostics)? {
         Some(filters) => WeightedBackend { target, weight, filters },
