@@ -64,6 +64,7 @@ pub fn snapshot(listen: SocketAddr, upstream: SocketAddr, routes: Option<usize>)
             tls: None,
             source: Source::Endpoints,
             connect_timeout: Duration::from_secs(5),
+            broken: None,
         };
         let endpoints =
             Endpoints { key: backend_key(port), endpoints: vec![Endpoint { address: upstream, ready: true }] };
@@ -117,6 +118,8 @@ fn route(name: &str, matched: Match, backend: u16) -> Route {
             filters: Vec::new(),
         }]),
         timeouts: Timeouts::default(),
+        retry: None,
+        persistence: None,
     }
 }
 

@@ -3,8 +3,9 @@
 //! ```text
 //! config link ─► config/ (assemble, decode, apply, ack) ─► program/ (compile, bind, swap) ─► one ArcSwap<Program>
 //!                                                                                                │ loaded once per request
-//! socket ─► listen/ (accept, PROXY, ClientHello, TLS) ─► http/ (one loop, a file per phase) ─────┤
-//!                                                             └─► upstream/ (pick, pool, connect, h1 / h2)
+//! socket ─► listen/ (accept, PROXY, ClientHello, TLS) ─┬► http/ (one loop, a file per phase) ────┤
+//!                                                      ├► stream/ (TLS, TCP and UDP as they come) ┘
+//!                                                      └──► upstream/ (pick, pool, connect, h1 / h2)
 //! ```
 //!
 //! Threads: N workers, each a current-thread tokio runtime with its own sockets (SO_REUSEPORT) and its own upstream
@@ -16,6 +17,7 @@ pub mod bench;
 mod config;
 mod conn;
 mod handle;
+mod hex;
 mod http;
 mod listen;
 mod observe;
@@ -23,9 +25,10 @@ mod program;
 mod settings;
 mod shared;
 mod state;
+mod stream;
 mod upstream;
 mod worker;
 
 pub use config::{ConfigLink, InvalidSnapshotFile, StreamSettings, read_snapshot_file, write_snapshot_file};
 pub use handle::{DataPlane, Drainer, ExitReport, Handle, StartError};
-pub use settings::{AccessLog, ExtraPage, HttpLimits, Settings};
+pub use settings::{AccessLog, ExtraPage, HttpLimits, Settings, StreamLimits};

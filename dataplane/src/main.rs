@@ -9,7 +9,9 @@ use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use http::Uri;
 use ipnet::IpNet;
-use portcullis_dataplane::{AccessLog, ConfigLink, DataPlane, Handle, Settings, StreamSettings, read_snapshot_file};
+use portcullis_dataplane::{
+    AccessLog, ConfigLink, DataPlane, Handle, Settings, StreamLimits, StreamSettings, read_snapshot_file,
+};
 use portcullis_ir::GatewayKey;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -67,6 +69,15 @@ struct Arguments {
     /// Seconds that requests in flight may take after that.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     drain_deadline: u64,
+    /// Seconds after which a TLS or TCP connection that carries nothing is cut.
+    #[arg(long, default_value_t = 3600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    stream_idle_timeout: u64,
+    /// Seconds after the last datagram for which a UDP session is remembered.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    udp_idle_timeout: u64,
+    /// UDP sessions at once per listener; datagrams of further clients are dropped.
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    max_udp_sessions: usize,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -164,6 +175,9 @@ fn settings(arguments: Arguments) -> Settings {
         access_log_sample,
         drain_delay,
         drain_deadline,
+        stream_idle_timeout,
+        udp_idle_timeout,
+        max_udp_sessions,
     } = arguments;
     let defaults = Settings::default();
     Settings {
@@ -182,6 +196,11 @@ fn settings(arguments: Arguments) -> Settings {
         drain_delay: Duration::from_secs(drain_delay),
         drain_deadline: Duration::from_secs(drain_deadline),
         limits: defaults.limits,
+        streams: StreamLimits {
+            idle_timeout: Duration::from_secs(stream_idle_timeout),
+            udp_idle_timeout: Duration::from_secs(udp_idle_timeout),
+            max_udp_sessions,
+        },
         extra_pages: Vec::new(),
     }
 }

@@ -26,6 +26,7 @@ pub struct Settings {
     /// Peers whose `X-Forwarded-*` and PROXY headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     pub limits: HttpLimits,
+    pub streams: StreamLimits,
     pub access_log: AccessLog,
     /// How long `/readyz` says no before listeners stop accepting, so that endpoints are removed first.
     pub drain_delay: Duration,
@@ -59,10 +60,25 @@ pub struct HttpLimits {
     pub max_h2_streams: u32,
     /// Time until the response head when the route sets no timeout. None: no bound.
     pub default_request_timeout: Option<Duration>,
+    /// Bytes of a request's body that are kept in case the rule's retries want it sent again; a longer body is sent
+    /// once. At most 128 KiB count.
+    pub max_replay_bytes: usize,
     /// Idle upstream connections kept per worker and endpoint.
     pub max_idle_per_endpoint: usize,
     /// How long an idle upstream connection is kept.
     pub upstream_idle_timeout: Duration,
+}
+
+/// Bounds on what is handed on as it comes: TLS, TCP and UDP. Connections count against
+/// [`HttpLimits::max_connections`] as all others do.
+#[derive(Clone, Debug)]
+pub struct StreamLimits {
+    /// How long a connection may carry nothing either way before it is cut.
+    pub idle_timeout: Duration,
+    /// How long a client's UDP session is remembered after its last datagram, either way.
+    pub udp_idle_timeout: Duration,
+    /// UDP sessions at once per listener; datagrams of further clients are dropped.
+    pub max_udp_sessions: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,8 +116,19 @@ impl Default for HttpLimits {
             max_requests_per_connection: 10_000,
             max_h2_streams: 100,
             default_request_timeout: None,
+            max_replay_bytes: 64 * 1024,
             max_idle_per_endpoint: 64,
             upstream_idle_timeout: Duration::from_secs(55),
+        }
+    }
+}
+
+impl Default for StreamLimits {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Duration::from_secs(3600),
+            udp_idle_timeout: Duration::from_secs(60),
+            max_udp_sessions: 10_000,
         }
     }
 }
@@ -117,6 +144,7 @@ impl Default for Settings {
             state_dir: None,
             trusted_proxies: Vec::new(),
             limits: HttpLimits::default(),
+            streams: StreamLimits::default(),
             access_log: AccessLog::Sampled(100),
             drain_delay: Duration::from_secs(0),
             drain_deadline: Duration::from_secs(30),

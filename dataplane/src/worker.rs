@@ -2,8 +2,9 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::listen::{Acceptor, DrainSignal};
 use crate::observe::Sampler;
 use crate::shared::Shared;
+use crate::stream::UdpAcceptor;
 use crate::upstream::Upstreams;
 
 /// Commands that may wait for a worker.
@@ -30,8 +32,18 @@ pub(crate) struct Worker {
 
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Accept on a socket until its signal says otherwise.
-    Open { bind: Bind, listener: TcpListener, drain: DrainSignal, listening: mpsc::Sender<Infallible> },
+    /// Serve a socket until its signal says otherwise.
+    Open { bind: Bind, socket: Socket, drain: DrainSignal, listening: mpsc::Sender<Infallible> },
+}
+
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Tcp(TcpListener),
+    Udp {
+        socket: UdpSocket,
+        /// Sessions of the listener, all its sockets together.
+        sessions: Arc<AtomicUsize>,
+    },
 }
 
 /// Starts a worker. It ends when its command channel is closed and its last connection has ended.
@@ -59,13 +71,18 @@ async fn serve(worker: Arc<Worker>, mut commands: mpsc::Receiver<Command>) {
     loop {
         tokio::select! {
             command = commands.recv() => match command {
-                Some(Command::Open { bind, listener, drain, listening }) => {
-                    match tokio::net::TcpListener::from_std(listener) {
-                        Ok(listener) => {
-                            let worker = Arc::clone(&worker);
-                            acceptors.spawn(Acceptor { bind, listener, drain, listening, worker }.run());
-                        }
-                        Err(error) => tracing::error!(%error, port = bind.port, "socket cannot be served"),
+                Some(Command::Open { bind, socket, drain, listening }) => {
+                    let worker = Arc::clone(&worker);
+                    let served = match socket {
+                        Socket::Tcp(listener) => tokio::net::TcpListener::from_std(listener).map(|listener| {
+                            acceptors.spawn(Acceptor { bind, listener, drain, listening, worker }.run())
+                        }),
+                        Socket::Udp { socket, sessions } => tokio::net::UdpSocket::from_std(socket).map(|socket| {
+                            acceptors.spawn(UdpAcceptor { bind, socket, drain, listening, sessions, worker }.run())
+                        }),
+                    };
+                    if let Err(error) = served {
+                        tracing::error!(%error, port = bind.port, "socket cannot be served");
                     }
                 }
                 None => break,

@@ -3,6 +3,7 @@
 
 mod platform {
     mod admin;
+    mod client_certificates;
     mod disk;
     mod drain;
     mod health;

@@ -162,6 +162,8 @@ fn route(layout: Layout, n: usize, backend: u16) -> Route {
         filters: Vec::new(),
         action: Action::Forward(vec![WeightedBackend { target, weight: 1, filters: Vec::new() }]),
         timeouts: Timeouts::default(),
+        retry: None,
+        persistence: None,
     }
 }
 

@@ -130,6 +130,7 @@ impl Pages {
             rejected: compiler
                 .rejected()
                 .into_iter()
+                .chain(compiler.degraded())
                 .map(|rejected| format!("{}: {}", rejected.key, rejected.message))
                 .collect(),
             snapshot: compiler.snapshot(),

@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use portcullis_ir as ir;
-use portcullis_router::Bind;
 use portcullis_wire::{Digests, Kind, Rejection, RejectionCode, State, Version};
 
-use crate::listen::{BindError, Manager};
+use crate::listen::{BindError, Manager, Place};
 use crate::program::{Compiler, Program, Rejected};
 use crate::shared::Shared;
 use crate::state::Source;
@@ -21,7 +20,7 @@ pub(super) struct Publisher {
     compiler: Arc<Mutex<Compiler>>,
     /// Gone once the process drains: ports open no more.
     manager: Option<Manager>,
-    unbound: BTreeMap<Bind, BindError>,
+    unbound: BTreeMap<Place, BindError>,
     /// Former programs that requests still run by. They are freed here, not on a worker, when the last one has ended.
     retired: Vec<Arc<Program>>,
 }
@@ -105,8 +104,8 @@ impl Publisher {
     pub(super) fn findings(&self) -> (Vec<Rejection>, Vec<Rejection>) {
         let program = self.shared.program.load();
         let mut rejected = Vec::new();
-        for (bind, error) in &self.unbound {
-            let listeners = program.binds.get(bind).map_or(&[][..], |facts| &facts.listeners);
+        for (place, error) in &self.unbound {
+            let listeners = program.binds.get(place).map_or(&[][..], |facts| &facts.listeners);
             rejected.extend(listeners.iter().map(|key| Rejection {
                 key: Some(ir::ResourceKey::Listener(key.clone())),
                 code: RejectionCode::Unbindable,
@@ -117,6 +116,9 @@ impl Publisher {
         for Rejected { key, message } in self.lock_compiler().rejected() {
             let list = if matches!(key, ir::ResourceKey::Listener(_)) { &mut rejected } else { &mut warnings };
             list.push(Rejection { key: Some(key), code: RejectionCode::Unusable, message });
+        }
+        for Rejected { key, message } in self.lock_compiler().degraded() {
+            warnings.push(Rejection { key: Some(key), code: RejectionCode::Unusable, message });
         }
         (rejected, warnings)
     }
@@ -133,7 +135,10 @@ impl Publisher {
     }
 
     async fn bind(&mut self, program: &Arc<Program>, swap: Option<Source>) {
-        let prepared = self.manager.as_ref().map(|manager| manager.prepare(program.binds.keys()));
+        let prepared = match &mut self.manager {
+            Some(manager) => Some(manager.prepare(program.binds.keys()).await),
+            None => None,
+        };
         if let Some(source) = swap {
             let former = self.shared.program.swap(Arc::clone(program));
             self.retired.push(former);
@@ -141,11 +146,11 @@ impl Publisher {
         }
         let (Some(manager), Some(mut prepared)) = (&mut self.manager, prepared) else { return };
         let unbound = std::mem::take(&mut prepared.failures);
-        for (bind, error) in unbound.iter().filter(|(bind, error)| self.unbound.get(bind) != Some(error)) {
-            tracing::error!(port = bind.port, %error, "listener is not served");
+        for (place, error) in unbound.iter().filter(|(place, error)| self.unbound.get(place) != Some(error)) {
+            tracing::error!(port = place.bind.port, transport = ?place.transport, %error, "listener is not served");
         }
         self.unbound = unbound;
-        manager.commit(prepared, |bind| program.binds.contains_key(bind)).await;
+        manager.commit(prepared, |place| program.binds.contains_key(place)).await;
         self.shared.bound.store(Arc::new(manager.bound()));
         self.shared.state.set_unbound(self.unbound.values().map(ToString::to_string).collect());
     }

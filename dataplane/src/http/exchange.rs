@@ -12,15 +12,19 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use portcullis_ir::Filter;
 
+use super::cors::Grant;
 use super::downstream::{ClientError, Downstream, Incoming, ResponseHead};
+use super::grpc;
 use super::idle::Idle;
 use super::local::Failure;
 use super::log::Log;
 use super::mirror::Feeds;
 use super::respond::{self, clean_trailers};
+use super::retry::{self, Retrying};
+use super::session::Mark;
 use super::timer::Timer;
 use crate::listen::DrainSignal;
-use crate::observe::flags;
+use crate::observe::{RetryCause, flags};
 use crate::upstream::{Upgraded, Upstream, UpstreamError, UpstreamErrorKind, WRITE_BEHIND_HIGH};
 
 /// Response bytes that wait for the client at most, before no more are taken from the backend.
@@ -31,7 +35,7 @@ const AFTERWARDS_BYTES: u64 = 64 * 1024 * 1024;
 /// Informational responses that a backend may send before its answer.
 const MAX_INFORMATIONAL: u32 = 32;
 
-pub(super) struct Exchange<'a> {
+pub(super) struct Exchange<'a, 'p> {
     pub(super) down: &'a mut Downstream,
     pub(super) up: Upstream,
     pub(super) timer: &'a mut Timer,
@@ -42,6 +46,12 @@ pub(super) struct Exchange<'a> {
     pub(super) upgrade: Option<&'a HeaderValue>,
     /// Filters that may touch the response, in order.
     pub(super) filters: [&'a [Filter]; 2],
+    /// What makes the client keep its session, if it is to be told.
+    pub(super) mark: Option<Mark>,
+    /// What other origins may see of the response.
+    pub(super) cors: Option<&'a Grant<'p>>,
+    /// The rule's own say on which answers are none.
+    pub(super) retrying: Option<&'a mut Retrying<'p>>,
     pub(super) limits: Limits,
     pub(super) drain: &'a DrainSignal,
 }
@@ -65,6 +75,8 @@ pub(super) enum Ended {
     Broken,
     /// The client has nothing yet. The error says what the backend did, if it was its doing.
     Failed(Failure, Option<UpstreamError>),
+    /// The client has nothing yet, and the rule's retry policy has reserved another try.
+    Again(RetryCause),
     Tunnel(Upgraded),
 }
 
@@ -95,7 +107,7 @@ struct State {
 }
 
 /// Runs until the response is complete. The request's head has been written, and its end too if it has no body.
-pub(super) async fn run(mut exchange: Exchange<'_>, now: Instant) -> Ended {
+pub(super) async fn run(mut exchange: Exchange<'_, '_>, now: Instant) -> Ended {
     let idle = Idle::new(exchange.limits.idle, now);
     let sending = !exchange.down.request_done();
     let mut state = State { reading: Reading::Head, sending, informational: 0, idle };
@@ -108,16 +120,17 @@ pub(super) async fn run(mut exchange: Exchange<'_>, now: Instant) -> Ended {
                 Some(status) if status.is_informational() => exchange.informational(&mut state),
                 _ => exchange.head(&mut state),
             },
-            Event::Head(Err(error)) => Some(Ended::Failed(failure(&error), Some(error))),
+            Event::Head(Err(error)) => Some(Ended::Failed(Failure::of(&error), Some(error))),
             Event::Body(Ok(Some(chunk))) => exchange.body(chunk, &mut state).await,
             Event::Body(Ok(None)) => exchange.body_end(&mut state),
             Event::Trailers(Ok(trailers)) => {
+                exchange.log.grpc_status = trailers.as_ref().and_then(grpc::status).or(exchange.log.grpc_status);
                 exchange.down.finish(clean_trailers(trailers));
                 state.reading = Reading::Nothing;
                 None
             }
             Event::Body(Err(error)) | Event::Trailers(Err(error)) => {
-                exchange.log.flags |= failure(&error).flags;
+                exchange.log.flags |= Failure::of(&error).flags;
                 Some(Ended::Broken)
             }
             Event::Request(Ok(incoming)) => exchange.request(incoming, &mut state).await,
@@ -129,7 +142,10 @@ pub(super) async fn run(mut exchange: Exchange<'_>, now: Instant) -> Ended {
             Event::Late { idle } => Some(exchange.late(idle, &state)),
         };
         if let Some(ended) = ended {
-            // Dropping the upstream cancels what it is doing, at once.
+            // Dropping the upstream cancels what it is doing, at once; an answer that is none may end by itself.
+            if matches!(ended, Ended::Again(RetryCause::Status)) && !state.sending {
+                retry::discard(exchange.up);
+            }
             return ended;
         }
     }
@@ -140,7 +156,7 @@ pub(super) async fn run(mut exchange: Exchange<'_>, now: Instant) -> Ended {
     Ended::Complete
 }
 
-impl Exchange<'_> {
+impl Exchange<'_, '_> {
     fn poll_event(&mut self, cx: &mut Context<'_>, state: &mut State) -> Poll<Event> {
         loop {
             let full = self.down.pending() > BOUND;
@@ -245,13 +261,27 @@ impl Exchange<'_> {
     }
 
     fn head(&mut self, state: &mut State) -> Option<Ended> {
-        self.log.answered_at = Some(Instant::now());
         let done = self.up.is_body_done();
+        if let (Some(retrying), Some(head)) = (&mut self.retrying, self.up.head())
+            && retrying.discards(head, done)
+        {
+            return Some(Ended::Again(RetryCause::Status));
+        }
+        self.log.answered_at = Some(Instant::now());
         let filters = self.filters.into_iter().flatten();
         let head = self.up.head().map(|head| respond::prepare(head, self.method, done, filters));
-        let Some(Ok(response)) = head else {
+        let Some(Ok(mut response)) = head else {
             return Some(Ended::Failed(Failure::UPSTREAM_PROTOCOL, None));
         };
+        if let Some(mark) = &self.mark {
+            mark.put(response.headers.to_mut());
+        }
+        if done && self.up.is_http2() {
+            self.log.grpc_status = grpc::status(&response.headers);
+        }
+        if let Some(cors) = self.cors {
+            cors.apply(response.headers.to_mut());
+        }
         let respond::Response { status, reason, headers, framing } = &response;
         self.log.status = status.as_u16();
         let (status, framing) = (*status, *framing);
@@ -295,12 +325,18 @@ impl Exchange<'_> {
                     return Some(self.fail(Failure::BODY_TOO_LARGE, state));
                 }
                 self.feeds.push(&chunk);
+                if let Some(retrying) = &mut self.retrying {
+                    retrying.note_chunk(&chunk);
+                }
                 self.up.write_body(chunk).await
             }
             Incoming::End(trailers) => {
                 state.sending = false;
                 let trailers = clean_trailers(trailers);
                 self.feeds.finish();
+                if let Some(retrying) = &mut self.retrying {
+                    retrying.note_end(trailers.as_ref());
+                }
                 self.up.finish(trailers).await
             }
         };
@@ -320,7 +356,14 @@ impl Exchange<'_> {
         let status = head.status.as_u16();
         // The backend may have chosen one of several.
         let chosen = head.headers.get(http::header::UPGRADE).unwrap_or(protocol);
-        h1.send_upgrade(&head.headers, chosen);
+        match &self.mark {
+            None => h1.send_upgrade(&head.headers, chosen),
+            Some(mark) => {
+                let mut headers = head.headers.clone();
+                mark.put(&mut headers);
+                h1.send_upgrade(&headers, chosen);
+            }
+        }
         // Always there: upgrades are asked for on HTTP/1 connections only.
         let Some(upgraded) = self.up.upgrade() else { return Ended::Broken };
         self.log.answered_at = Some(Instant::now());
@@ -330,6 +373,12 @@ impl Exchange<'_> {
 
     fn late(&mut self, idle: bool, state: &State) -> Ended {
         // Silence is the fault of whom we wait for.
+        if !idle
+            && state.reading == Reading::Head
+            && self.retrying.as_mut().is_some_and(|retrying| retrying.reserve(RetryCause::Timeout))
+        {
+            return Ended::Again(RetryCause::Timeout);
+        }
         let client = idle && (self.down.pending() > 0 || (state.sending && self.up.pending_bytes() == 0));
         self.fail(if client { Failure::BODY_TIMEOUT } else { Failure::UPSTREAM_TIMEOUT }, state)
     }
@@ -346,17 +395,6 @@ impl Exchange<'_> {
     fn gone(&mut self) -> Ended {
         self.log.flags |= flags::DOWNSTREAM_GONE;
         Ended::Broken
-    }
-}
-
-/// What we answer when the backend failed before its head.
-pub(super) fn failure(error: &UpstreamError) -> Failure {
-    match error.kind() {
-        UpstreamErrorKind::UnsentReset | UpstreamErrorKind::Reset | UpstreamErrorKind::Truncated => {
-            Failure::UPSTREAM_RESET
-        }
-        UpstreamErrorKind::Malformed | UpstreamErrorKind::TooLarge => Failure::UPSTREAM_PROTOCOL,
-        UpstreamErrorKind::InvalidRequest => Failure::BAD_REQUEST,
     }
 }
 

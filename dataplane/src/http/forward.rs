@@ -6,29 +6,32 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+use http::{Method, Uri};
 use pingora_http::RequestHeader;
 use portcullis_ir::{Filter, PathView, UrlRewrite};
 use portcullis_router::Found;
 
+use super::client::Client;
 use super::conn::Conn;
+use super::cors::Grant;
 use super::downstream::{Downstream, parse_again};
 use super::exchange::{self, Ended, Exchange, Limits, earlier};
-use super::head::{self, Body, Facts, join_cookies};
-use super::headers::{CHUNKED, Seen, TRAILERS, X_FORWARDED_HOST, X_REQUEST_ID};
-use super::local::Failure;
+use super::head::{self, Body, Facts};
+use super::headers::{Seen, X_REQUEST_ID};
+use super::local::{Failure, Wishes};
 use super::log::Log;
 use super::mirror::{self, Feeds};
+use super::outgoing::{frame, prepare};
 use super::request::{Answered, refuse};
+use super::retry::Retrying;
+use super::session::Session;
 use super::timer::Timer;
-use super::{respond, retry, route};
-use crate::observe::{ConnectOutcome, flags};
-use crate::program::{CompiledTarget, Program, RuleState};
-use crate::upstream::{BackendProgram, ConnectError, Upstream, Want};
+use super::{grpc, retry, route};
+use crate::observe::{ConnectOutcome, RetryCause, flags};
+use crate::program::{CompiledCors, CompiledTarget, Program, RuleState};
+use crate::upstream::{BackendProgram, ConnectError, EndpointRef, Upstream, Want};
 
-const UPGRADING: HeaderValue = HeaderValue::from_static("upgrade");
 /// How long connecting may take when nothing else bounds it; the backend's own timeout is shorter.
 const CONNECT_BOUND: Duration = Duration::from_secs(60);
 /// How long the first request for a name waits for its addresses.
@@ -39,10 +42,13 @@ pub(super) struct Forward<'p> {
     pub(super) found: Found<'p, RuleState>,
     backend: &'p Arc<BackendProgram>,
     /// Of the backend, and of the rule.
-    filters: [&'p [Filter]; 2],
+    pub(super) filters: [&'p [Filter]; 2],
     /// None: the target stays as it came.
-    target: Option<Uri>,
+    pub(super) target: Option<Uri>,
     mirrors: Vec<&'p Arc<BackendProgram>>,
+    /// None: the rule knows no sessions.
+    session: Option<Box<Session<'p>>>,
+    cors: Option<&'p CompiledCors>,
 }
 
 /// Picks the backend and settles what the request becomes for it.
@@ -51,21 +57,27 @@ pub(super) fn plan<'p>(
     program: &'p Program,
     found: Found<'p, RuleState>,
     path: &PathView<'_>,
-    uri: &Uri,
+    head: &Parts,
+    client: &Client,
 ) -> Result<Forward<'p>, Failure> {
-    let state = &found.rule.payload;
-    let index = state.pick.pick(conn.worker.id).ok_or(Failure::INVALID_BACKEND)?;
+    let (state, uri) = (&found.rule.payload, &head.uri);
+    let mut session = Session::of(&found, &head.headers, client.https);
+    let kept = session.as_mut().and_then(|session| session.target(program, state));
+    let index = kept.or_else(|| state.pick.pick(conn.worker.id)).ok_or(Failure::INVALID_BACKEND)?;
     let backend = match state.targets.get(index) {
         Some(CompiledTarget::Backend(slot)) => program.backend(*slot).ok_or(Failure::INVALID_BACKEND)?,
         Some(CompiledTarget::Fail(failure)) => return Err(route::invalid(*failure)),
         None => return Err(Failure::INVALID_BACKEND),
     };
+    if let Some(failure) = backend.broken() {
+        return Err(route::invalid(failure));
+    }
     let own = route::backends(&found).get(index).map_or(&[][..], |weighted| &weighted.filters);
     let filters = [own, &found.rule.route.filters];
     let rewrite = rewrites(&filters).find_map(|rewrite| rewrite.path.as_ref());
     let target = route::rewritten_target(rewrite, &found, path, uri)?;
     let mirrors = mirror::due(program, state, index);
-    Ok(Forward { found, backend, filters, target, mirrors })
+    Ok(Forward { found, backend, filters, target, mirrors, session, cors: state.cors_of(index) })
 }
 
 pub(super) async fn run(
@@ -73,26 +85,58 @@ pub(super) async fn run(
     down: &mut Downstream,
     mut head: Box<Parts>,
     facts: &Facts,
-    forward: Forward<'_>,
+    mut forward: Forward<'_>,
     log: &mut Log,
     timer: &mut Timer,
 ) -> Answered {
     // Before filters can change what they were asked by.
-    let wishes = super::request::wishes(facts, &head);
+    let wishes = super::request::wishes(facts, &head, forward.cors);
     let method = head.method.clone();
     prepare(&mut head, facts, &forward);
     log.backend = Some(Arc::clone(forward.backend));
-    let mut feeds = mirror::start(conn, &forward.mirrors, &head, facts);
-    let limits = limits(conn, &forward, log.started());
-    let head = Head::Ready(head);
-    let mut tries = Tries { head, facts, method: &method, forward: &forward, limits, want: Want::Any };
+    let grpc = forward.found.rule.payload.grpc;
+    let mut feeds = mirror::start(conn, &forward.mirrors, &head, facts, if grpc { Want::Http2 } else { Want::Any });
+    let mut limits = limits(conn, &forward, log.started());
+    if grpc && let Some(timeout) = grpc::timeout(&head.headers) {
+        limits.total = earlier(limits.total, log.started().checked_add(timeout));
+    }
+    let want = match facts.upgrade {
+        _ if grpc => Want::Http2,
+        Some(_) => Want::Http1Only,
+        None => Want::Any,
+    };
+    let kept = forward.session.as_mut().and_then(|session| session.take_endpoint());
+    let retrying = retrying(conn, &forward, facts, &wishes, &limits);
+    let (head, cors) = (Head::Ready(head), wishes.cors.as_ref());
+    let mut tries = Tries { head, facts, method: &method, forward: &forward, limits, want, kept, cors, retrying };
     let ended = tries.run(conn, down, log, timer, &mut feeds).await;
     match ended {
         Ended::Complete => Answered::Complete,
         Ended::Broken => Answered::Broken,
         Ended::Tunnel(upgraded) => Answered::Tunnel(upgraded),
         Ended::Failed(failure, _) => refuse(down, &failure, &wishes, log).await,
+        // Never the last word: what is reserved is tried.
+        Ended::Again(_) => refuse(down, &Failure::INTERNAL, &wishes, log).await,
     }
+}
+
+/// None, and nothing spent, for rules without a policy.
+fn retrying<'p>(
+    conn: &'p Conn,
+    forward: &Forward<'p>,
+    facts: &Facts,
+    wishes: &Wishes<'_>,
+    limits: &Limits,
+) -> Option<Box<Retrying<'p>>> {
+    let policy = forward.found.rule.route.retry.as_ref()?;
+    let kind = retry::Kind {
+        grpc: wishes.is_grpc(),
+        expects: facts.seen.has(Seen::EXPECT),
+        until: earlier(limits.total, limits.head),
+        max_replay: conn.limits().max_replay_bytes,
+    };
+    let outcomes = &conn.worker.shared.metrics.outcomes;
+    Some(Box::new(Retrying::new(policy, forward.backend, outcomes, kind)))
 }
 
 /// The request's head, prepared for the backend.
@@ -111,6 +155,10 @@ struct Tries<'a> {
     forward: &'a Forward<'a>,
     limits: Limits,
     want: Want,
+    /// The session's endpoint, for the next try.
+    kept: Option<EndpointRef>,
+    cors: Option<&'a Grant<'a>>,
+    retrying: Option<Box<Retrying<'a>>>,
 }
 
 impl Tries<'_> {
@@ -124,12 +172,13 @@ impl Tries<'_> {
     ) -> Ended {
         let mut avoid = None;
         let mut last = Failure::NO_ENDPOINTS;
-        if self.facts.upgrade.is_some() {
-            self.want = Want::Http1Only;
-        }
         loop {
             log.attempts += 1;
-            let endpoint = match self.pick(conn, avoid.as_deref()).await {
+            let kept = match self.kept.take() {
+                Some(kept) => Some(kept),
+                None => self.pick(conn, avoid.as_deref()).await,
+            };
+            let endpoint = match kept {
                 Some(endpoint) => endpoint,
                 // None to begin with, or none but those that just failed.
                 None => return Ended::Failed(last, None),
@@ -147,34 +196,83 @@ impl Tries<'_> {
                 Some(Err(error)) => {
                     self.count(conn, error);
                     let late = self.limits.total.is_some_and(|total| total <= Instant::now());
-                    if late || log.attempts >= retry::MAX_TRIES || !error.blames_endpoint() {
+                    if late || !error.blames_endpoint() || !self.may_reconnect(log) {
                         return Ended::Failed(if late { Failure::UPSTREAM_TIMEOUT } else { unreachable(error) }, None);
                     }
                     avoid = Some(Arc::clone(endpoint.shared()));
                     last = unreachable(error);
+                    drop(endpoint);
+                    if !self.pause(down, log).await {
+                        return Ended::Broken;
+                    }
                     continue;
                 }
             };
             let reused = up.reused();
             let sent_at = self.note_connected(conn, &up, log, now);
             let ended = self.attempt(conn, down, up, log, timer, feeds, sent_at).await;
-            let Ended::Failed(_, Some(error)) = &ended else { return ended };
-            let failed = retry::Failed {
-                tries: log.attempts,
-                method: self.method,
-                body: self.facts.body,
-                body_begun: log.bytes_in > 0 || (down.request_done() && self.facts.body == Body::Unknown),
-                reused,
-            };
-            if matches!(self.head, Head::Gone) || !retry::may_resend(&failed, error) {
+            if !self.is_tried_again(&ended, down, log, reused) {
                 return ended;
             }
             log.flags |= flags::RETRIED;
-            if self.want == Want::Any {
-                self.want = Want::Fresh;
+            if reused && self.forward.session.is_some() {
+                // A connection died, not the endpoint: the session stays.
+                self.kept = self.forward.backend.stick(endpoint.address());
             }
             avoid = Some(Arc::clone(endpoint.shared()));
+            drop(endpoint);
+            if !self.pause(down, log).await {
+                return Ended::Broken;
+            }
         }
+    }
+
+    /// Whether one more connection is tried after one that could not be made.
+    fn may_reconnect(&mut self, log: &mut Log) -> bool {
+        match &mut self.retrying {
+            None => log.attempts < retry::MAX_TRIES,
+            Some(retrying) => {
+                let again = retrying.reserve(RetryCause::Connect);
+                if again {
+                    log.flags |= flags::RETRIED;
+                }
+                again
+            }
+        }
+    }
+
+    /// Whether a try that ended like this is followed by another one.
+    fn is_tried_again(&mut self, ended: &Ended, down: &Downstream, log: &Log, reused: bool) -> bool {
+        let error = match ended {
+            Ended::Again(_) => return true,
+            Ended::Failed(_, Some(error)) if !matches!(self.head, Head::Gone) => error,
+            _ => return false,
+        };
+        let failed = retry::Failed {
+            tries: log.attempts,
+            method: self.method,
+            body: self.facts.body,
+            body_begun: log.bytes_in > 0 || (down.request_done() && self.facts.body == Body::Unknown),
+            reused,
+        };
+        let again = match &mut self.retrying {
+            None => retry::may_resend(&failed, error),
+            Some(retrying) => retry::was_unprocessed(&failed, error) && retrying.reserve(RetryCause::Unprocessed),
+        };
+        if again && self.want == Want::Any {
+            self.want = Want::Fresh;
+        }
+        again
+    }
+
+    /// Waits before the next try, if the policy says so; false if the client left meanwhile.
+    async fn pause(&self, down: &mut Downstream, log: &mut Log) -> bool {
+        let pause = self.retrying.as_ref().map_or(Duration::ZERO, |retrying| retrying.pause());
+        let there = pause.is_zero() || while_there(down, tokio::time::sleep(pause)).await.is_some();
+        if !there {
+            log.flags |= flags::DOWNSTREAM_GONE;
+        }
+        there
     }
 
     /// One try on a connection.
@@ -189,7 +287,10 @@ impl Tries<'_> {
         feeds: &mut Feeds,
         sent_at: Instant,
     ) -> Ended {
-        let keep = log.attempts < retry::MAX_TRIES && retry::is_conceivable(up.reused(), up.is_http2());
+        let keep = match &self.retrying {
+            None => log.attempts < retry::MAX_TRIES && retry::is_conceivable(up.reused(), up.is_http2()),
+            Some(retrying) => retrying.is_conceivable(),
+        };
         let head = match std::mem::replace(&mut self.head, Head::Gone) {
             Head::Ready(head) => Some(head),
             Head::ReadAgain => self.read_again(conn, down, log),
@@ -197,13 +298,19 @@ impl Tries<'_> {
         };
         let Some(mut head) = head else { return Ended::Failed(Failure::INTERNAL, None) };
         if keep {
-            self.head = if down.keeps_head() { Head::ReadAgain } else { Head::Ready(Box::new(copy(&head))) };
+            self.head = if down.keeps_head() { Head::ReadAgain } else { Head::Ready(Box::new(head::copy(&head))) };
         }
-        let end = down.request_done();
+        let replay = self.retrying.as_deref().filter(|retrying| retrying.has_body());
+        let end = replay.is_none() && down.request_done();
         frame(&mut head, self.facts, end, up.is_http2());
         log.sent_at = Some(sent_at);
         if let Err(error) = up.write_head(Box::new(RequestHeader::from(*head)), end).await {
-            return Ended::Failed(exchange::failure(&error), Some(error));
+            return Ended::Failed(Failure::of(&error), Some(error));
+        }
+        if let Some(retrying) = replay
+            && let Err(error) = retrying.resend(&mut up).await
+        {
+            return Ended::Failed(Failure::of(&error), Some(error));
         }
         let Limits { total, head, .. } = self.limits;
         let backend = self.forward.found.rule.route.timeouts.backend_request.map(|timeout| sent_at + timeout);
@@ -211,7 +318,12 @@ impl Tries<'_> {
         let upgrade = self.facts.upgrade.as_ref();
         let (method, filters) = (self.method, self.forward.filters);
         let drain = &conn.drain;
-        exchange::run(Exchange { down, up, timer, log, feeds, method, upgrade, filters, limits, drain }, sent_at).await
+        let session = self.forward.session.as_deref().zip(log.endpoint);
+        let mark = session.and_then(|(session, address)| session.mark(self.forward.backend, address));
+        let (cors, retrying) = (self.cors, self.retrying.as_deref_mut());
+        let exchange =
+            Exchange { down, up, timer, log, feeds, method, upgrade, filters, mark, cors, retrying, limits, drain };
+        exchange::run(exchange, sent_at).await
     }
 
     /// What [`run`] began with, made once more from what the client sent.
@@ -278,71 +390,12 @@ async fn while_there<T>(down: &mut Downstream, work: impl Future<Output = T>) ->
 fn unreachable(error: ConnectError) -> Failure {
     match error {
         ConnectError::Overloaded => Failure::OVERLOADED,
+        ConnectError::Misconfigured => Failure::INVALID_BACKEND,
         _ => Failure::NO_CONNECTION,
     }
 }
 
-/// What is the same for every try: filters, host, target.
-fn prepare(head: &mut Parts, facts: &Facts, forward: &Forward<'_>) {
-    if let Some(target) = &forward.target {
-        head.uri = target.clone();
-    }
-    if head.version != Version::HTTP_11 && facts.seen.has(Seen::EXPECT) && head.version != Version::HTTP_2 {
-        // HTTP/1.0 knows no 100.
-        head.headers.remove(EXPECT);
-    }
-    head.version = Version::HTTP_11;
-    if let Some(hostname) = rewrites(&forward.filters).find_map(|rewrite| rewrite.hostname.as_ref())
-        && let Ok(host) = HeaderValue::from_str(hostname.as_str())
-        && let Some(before) = head.headers.insert(HOST, host)
-        && !head.headers.contains_key(X_FORWARDED_HOST)
-    {
-        head.headers.insert(X_FORWARDED_HOST, before);
-    }
-    for filter in forward.filters.into_iter().rev().flatten() {
-        if let Filter::RequestHeaders(edits) = filter {
-            respond::edit(&mut head.headers, edits);
-        }
-    }
-}
-
-/// What depends on the protocol that the backend speaks. Framing is written anew.
-fn frame(head: &mut Parts, facts: &Facts, end: bool, http2: bool) {
-    let headers = &mut head.headers;
-    if http2 {
-        if facts.takes_trailers || is_grpc(headers) {
-            headers.insert(TE, TRAILERS);
-        }
-        return;
-    }
-    if facts.seen.has(Seen::COOKIES) {
-        join_cookies(headers);
-    }
-    match facts.body {
-        Body::Unknown if !end => {
-            headers.insert(TRANSFER_ENCODING, CHUNKED);
-        }
-        Body::None | Body::Unknown if may_have_body(&head.method) => {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        Body::None | Body::Unknown | Body::Length(_) => {}
-    }
-    if let Some(protocol) = &facts.upgrade {
-        headers.insert(CONNECTION, UPGRADING);
-        headers.insert(UPGRADE, protocol.clone());
-    }
-}
-
-/// Methods for which a missing length could be taken for a missing body (RFC 9110, 8.6).
-fn may_have_body(method: &Method) -> bool {
-    *method == Method::POST || *method == Method::PUT || *method == Method::PATCH
-}
-
-fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(super::local::is_grpc)
-}
-
-fn rewrites<'f>(filters: &[&'f [Filter]; 2]) -> impl Iterator<Item = &'f UrlRewrite> {
+pub(super) fn rewrites<'f>(filters: &[&'f [Filter]; 2]) -> impl Iterator<Item = &'f UrlRewrite> {
     filters.iter().flat_map(|filters| filters.iter()).filter_map(|filter| match filter {
         Filter::UrlRewrite(rewrite) => Some(rewrite),
         _ => None,
@@ -359,21 +412,4 @@ fn limits(conn: &Conn, forward: &Forward<'_>, started: Instant) -> Limits {
         idle: bounds.stream_idle_timeout,
         body_bytes: bounds.max_body_bytes,
     }
-}
-
-/// Of what the backend is sent; extensions stay with us.
-fn copy(head: &Parts) -> Parts {
-    let mut copy = http::Request::new(()).into_parts().0;
-    copy.method = head.method.clone();
-    copy.uri = head.uri.clone();
-    copy.version = head.version;
-    copy.headers = head.headers.clone();
-    copy
-}
-
-/// Used by mirrors, which are sent what the backend is sent.
-pub(super) fn framed_copy(head: &Parts, facts: &Facts, end: bool, http2: bool) -> RequestHeader {
-    let mut copy = copy(head);
-    frame(&mut copy, facts, end, http2);
-    RequestHeader::from(copy)
 }

@@ -86,6 +86,16 @@ fn is_normal(host: &[u8]) -> bool {
     !dot && host.len() <= Host::MAX_LENGTH
 }
 
+/// Of what the backend is sent; extensions stay with us.
+pub(super) fn copy(head: &Parts) -> Parts {
+    let mut copy = http::Request::new(()).into_parts().0;
+    copy.method = head.method.clone();
+    copy.uri = head.uri.clone();
+    copy.version = head.version;
+    copy.headers = head.headers.clone();
+    copy
+}
+
 /// Joins `Cookie` headers that HTTP/2 lets a client split (RFC 9113, 8.2.3).
 pub(super) fn join_cookies(headers: &mut HeaderMap) {
     let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).into_iter().map(HeaderValue::as_bytes).collect();

@@ -7,13 +7,13 @@ use std::task::Context;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, LOCATION};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::cors::Grant;
 use super::downstream::{ClientError, Downstream, Framing, ResponseHead};
+use super::grpc::{GRPC_MESSAGE, GRPC_STATUS, is_grpc};
 use crate::observe::{Flags, flags};
-
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+use crate::upstream::{UpstreamError, UpstreamErrorKind};
 
 /// Why we answer instead of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,17 +63,42 @@ failures! {
     INTERNAL = INTERNAL_SERVER_ERROR, 13, INTERNAL, "the gateway failed";
 }
 
-/// What an answer depends on in the request.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Wishes {
-    json: bool,
-    grpc: bool,
+impl Failure {
+    /// What we answer when a backend failed before its head.
+    pub(super) fn of(error: &UpstreamError) -> Self {
+        match error.kind() {
+            UpstreamErrorKind::UnsentReset | UpstreamErrorKind::Reset | UpstreamErrorKind::Truncated => {
+                Self::UPSTREAM_RESET
+            }
+            UpstreamErrorKind::Malformed | UpstreamErrorKind::TooLarge => Self::UPSTREAM_PROTOCOL,
+            UpstreamErrorKind::InvalidRequest => Self::BAD_REQUEST,
+        }
+    }
 }
 
-impl Wishes {
+/// What an answer depends on in the request.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wishes<'p> {
+    json: bool,
+    grpc: bool,
+    /// Which pages may read it.
+    pub(super) cors: Option<Grant<'p>>,
+}
+
+impl Wishes<'_> {
     /// Asked only when an answer of ours is due.
     pub(super) fn of(accept: Option<&HeaderValue>, content_type: Option<&HeaderValue>) -> Self {
-        Self { json: accept.is_some_and(prefers_json), grpc: content_type.is_some_and(is_grpc) }
+        Self { json: accept.is_some_and(prefers_json), grpc: content_type.is_some_and(is_grpc), cors: None }
+    }
+
+    pub(super) fn is_grpc(&self) -> bool {
+        self.grpc
+    }
+
+    /// The status of an answer as gRPC tells it, if that is what the client speaks.
+    pub(super) fn grpc_status(&self, failure: &Failure) -> Option<u8> {
+        // Which connection to take is decided below gRPC: clients open another one for a 421.
+        (self.grpc && failure.status != StatusCode::MISDIRECTED_REQUEST).then_some(failure.grpc)
     }
 }
 
@@ -82,13 +107,17 @@ pub(super) fn answer(
     down: &mut Downstream,
     cx: &mut Context<'_>,
     failure: &Failure,
-    wishes: &Wishes,
+    wishes: &Wishes<'_>,
     id: Option<&HeaderValue>,
 ) -> Result<(StatusCode, u64), ClientError> {
     let mut headers = HeaderMap::with_capacity(6);
-    if wishes.grpc {
+    if let Some(cors) = &wishes.cors {
+        cors.apply(&mut headers);
+    }
+    if let Some(status) = wishes.grpc_status(failure) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert(GRPC_STATUS, u16::from(failure.grpc).into());
+        headers.insert(GRPC_STATUS, u16::from(status).into());
+        // Percent-encoded by the letter; our messages hold nothing that would have to be.
         headers.insert(GRPC_MESSAGE, HeaderValue::from_static(failure.message));
         let framing = Framing::Empty;
         let status = StatusCode::OK;
@@ -115,10 +144,22 @@ pub(super) fn redirect(
     cx: &mut Context<'_>,
     status: StatusCode,
     location: HeaderValue,
+    cors: Option<&Grant<'_>>,
 ) -> Result<(StatusCode, u64), ClientError> {
     let mut headers = HeaderMap::with_capacity(1);
+    if let Some(cors) = cors {
+        cors.apply(&mut headers);
+    }
     headers.insert(LOCATION, location);
     send_whole(down, cx, status, &headers, Bytes::new())
+}
+
+/// The answer to a CORS preflight: a head alone.
+pub(super) fn preflight(down: &mut Downstream, headers: &HeaderMap) -> Result<(StatusCode, u64), ClientError> {
+    let status = StatusCode::NO_CONTENT;
+    down.send_head(&ResponseHead { status, reason: None, headers, framing: Framing::None })?;
+    down.finish(None);
+    Ok((status, 0))
 }
 
 fn send_whole(
@@ -170,12 +211,6 @@ fn prefers_json(accept: &HeaderValue) -> bool {
     }) == Some(true)
 }
 
-/// `application/grpc` and its codecs; gRPC-Web is another protocol, whose clients see HTTP statuses.
-pub(super) fn is_grpc(content_type: &HeaderValue) -> bool {
-    let rest = content_type.as_bytes().strip_prefix(b"application/grpc");
-    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,15 +229,22 @@ mod tests {
     }
 
     #[test]
-    fn grpc_is_told_from_grpc_web() {
-        for (content_type, grpc) in [
-            ("application/grpc", true),
-            ("application/grpc+proto", true),
-            ("application/grpc;charset=utf-8", true),
-            ("application/grpc-web", false),
-            ("application/json", false),
+    fn what_grpc_is_told_is_what_it_defines_and_a_misdirected_call_is_not_its_affair() {
+        let grpc = HeaderValue::from_static("application/grpc");
+        let wishes = Wishes::of(None, Some(&grpc));
+        for (failure, status) in [
+            (Failure::NOT_FOUND, Some(12)),
+            (Failure::NO_ENDPOINTS, Some(14)),
+            (Failure::INVALID_BACKEND, Some(14)),
+            (Failure::UPSTREAM_TIMEOUT, Some(4)),
+            (Failure::BODY_TOO_LARGE, Some(8)),
+            (Failure::HEAD_TOO_LARGE, Some(8)),
+            (Failure::BAD_REQUEST, Some(13)),
+            (Failure::MISDIRECTED, None),
         ] {
-            assert_eq!(is_grpc(&HeaderValue::from_static(content_type)), grpc, "{content_type}");
+            assert_eq!(wishes.grpc_status(&failure), status, "{failure:?}");
+            assert_eq!(Wishes::default().grpc_status(&failure), None);
+            assert!(failure.message.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'%'));
         }
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Log {
     pub(super) endpoint: Option<SocketAddr>,
     /// 0: no answer was sent.
     pub(super) status: u16,
+    /// Of a call that was answered, by a backend or by us.
+    pub(super) grpc_status: Option<u8>,
     pub(super) flags: Flags,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
@@ -54,6 +56,7 @@ impl Log {
             backend: None,
             endpoint: None,
             status: 0,
+            grpc_status: None,
             flags: Flags::NONE,
             bytes_in: 0,
             bytes_out: 0,
@@ -78,6 +81,9 @@ impl Log {
             None => shared.metrics.unmatched.request(self.status, self.flags, total),
         }
         shared.metrics.flags(self.flags);
+        if let Some(code) = self.grpc_status {
+            shared.metrics.outcomes.grpc(code);
+        }
         if conn.worker.sampler.wants(self.flags, now) {
             self.write(conn, now, total);
         }
@@ -99,6 +105,7 @@ impl Log {
             path: request.and_then(|request| request.target.as_ref()).map_or("", PathAndQuery::path),
             protocol: self.protocol,
             status: self.status,
+            grpc_status: self.grpc_status,
             flags: self.flags,
             route: route.map(|route| &route.key),
             rule_name: route.and_then(|route| route.rule_name.as_deref()),
@@ -106,6 +113,7 @@ impl Log {
             endpoint: self.endpoint,
             client: request.map_or(conn.info.client, |request| request.client),
             sni: conn.info.tls.as_ref().and_then(|tls| tls.sni.as_deref()),
+            client_identity: conn.info.tls.as_ref().and_then(|tls| tls.client.as_ref()),
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             attempts: self.attempts,

@@ -13,8 +13,8 @@ use portcullis_ir::Fraction;
 use tokio::sync::mpsc;
 
 use super::conn::Conn;
-use super::forward::framed_copy;
-use super::head::{Body, Facts};
+use super::head::{Body, Facts, copy};
+use super::outgoing::framed_copy;
 use crate::program::{CompiledTarget, Program, RuleState};
 use crate::upstream::{BackendProgram, Want};
 use crate::worker::Worker;
@@ -47,6 +47,7 @@ pub(super) fn due<'p>(program: &'p Program, state: &RuleState, target: usize) ->
     for (position, (mirror, share)) in all {
         if let CompiledTarget::Backend(slot) = mirror
             && let Some(backend) = program.backend(*slot)
+            && backend.broken().is_none()
             && is_due(Arc::as_ptr(&state.metrics) as usize, position, *share)
         {
             due.push(backend);
@@ -103,7 +104,7 @@ impl Feeds {
 }
 
 /// Begins the copies. `head` is as the backend gets it, filters applied.
-pub(super) fn start(conn: &Conn, mirrors: &[&Arc<BackendProgram>], head: &Parts, facts: &Facts) -> Feeds {
+pub(super) fn start(conn: &Conn, mirrors: &[&Arc<BackendProgram>], head: &Parts, facts: &Facts, want: Want) -> Feeds {
     let mut feeds = Feeds::default();
     for backend in mirrors {
         let metrics = &conn.worker.shared.metrics;
@@ -116,7 +117,7 @@ pub(super) fn start(conn: &Conn, mirrors: &[&Arc<BackendProgram>], head: &Parts,
         if !matches!(body, Body::None | Body::Length(0)) {
             feeds.0.push(feed);
         }
-        let copy = Copy { backend: Arc::clone(backend), head: MirrorHead::new(head, facts), body, pieces };
+        let copy = Copy { backend: Arc::clone(backend), head: MirrorHead::new(head, facts), want, body, pieces };
         let worker = Arc::clone(&conn.worker);
         tokio::spawn(async move {
             let sent = tokio::time::timeout(LIFETIME, copy.run(&worker)).await;
@@ -140,11 +141,7 @@ struct MirrorHead {
 
 impl MirrorHead {
     fn new(head: &Parts, facts: &Facts) -> Self {
-        let mut copy = http::Request::new(()).into_parts().0;
-        copy.method = head.method.clone();
-        copy.uri = head.uri.clone();
-        copy.version = head.version;
-        copy.headers = head.headers.clone();
+        let mut copy = copy(head);
         // Nobody listens for a 100, and a mirror changes no protocol.
         copy.headers.remove(http::header::EXPECT);
         Self { head: copy, facts: Facts { upgrade: None, ..facts.clone() } }
@@ -154,6 +151,7 @@ impl MirrorHead {
 struct Copy {
     backend: Arc<BackendProgram>,
     head: MirrorHead,
+    want: Want,
     body: Body,
     pieces: mpsc::Receiver<Piece>,
 }
@@ -163,7 +161,7 @@ impl Copy {
     async fn run(mut self, worker: &Worker) -> Option<()> {
         let endpoint = worker.upstreams.pick(&self.backend, None)?;
         let deadline = Instant::now() + LIFETIME;
-        let mut up = worker.upstreams.connect(&self.backend, &endpoint, Want::Any, deadline).await.ok()?;
+        let mut up = worker.upstreams.connect(&self.backend, &endpoint, self.want, deadline).await.ok()?;
         let end = matches!(self.body, Body::None | Body::Length(0));
         let head = framed_copy(&self.head.head, &self.head.facts, end, up.is_http2());
         up.write_head(Box::new(head), end).await.ok()?;

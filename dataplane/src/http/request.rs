@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderValue, Version};
+use http::{HeaderMap, HeaderValue, Version};
 use portcullis_ir::{Action, PathView};
 use portcullis_router::Found;
 
 use super::client::Client;
 use super::conn::Conn;
+use super::cors::{self, Grant};
 use super::downstream::{Downstream, RawTarget};
 use super::forward::{self, Forward};
 use super::head::{self, Facts};
@@ -22,7 +23,7 @@ use super::route::{self, Question};
 use super::timer::Timer;
 use super::upgrade::Tunnel;
 use crate::observe::flags;
-use crate::program::RuleState;
+use crate::program::{CompiledCors, RuleState};
 
 /// How long a client may take for what it gets of a broken response.
 const LAST_BYTES: Duration = Duration::from_secs(2);
@@ -96,7 +97,7 @@ async fn answer(conn: &Conn, down: &mut Downstream, given: Given, log: &mut Log,
     let program = conn.worker.shared.program.load_full();
     let mut scratch = String::new();
     let decided = decide(conn, &program, &head, &facts, &client, &mut scratch);
-    let failure = match decided {
+    let (failure, cors) = match decided {
         Ok(Decided::Forward(forward)) => {
             log.rule = Some(std::sync::Arc::clone(forward.found.rule));
             return forward::run(conn, down, head, &facts, forward, log, timer).await;
@@ -104,20 +105,29 @@ async fn answer(conn: &Conn, down: &mut Downstream, given: Given, log: &mut Log,
         Ok(Decided::Redirect { found, status, location }) => {
             log.rule = Some(std::sync::Arc::clone(found.rule));
             log.flags |= flags::REDIRECT;
-            return redirect(down, status, location, log).await;
+            let cors = found.rule.payload.any_cors().map(|policy| Grant::of(policy, &head.headers));
+            return redirect(down, status, location, cors.as_ref(), log).await;
+        }
+        Ok(Decided::Preflight { found, headers }) => {
+            log.rule = Some(std::sync::Arc::clone(found.rule));
+            log.flags |= flags::PREFLIGHT;
+            return note_sent(local::preflight(down, &headers), log);
         }
         Ok(Decided::Fail { found, failure }) => {
             log.rule = Some(std::sync::Arc::clone(found.rule));
-            failure
+            (failure, found.rule.payload.any_cors())
         }
-        Err(failure) => failure,
+        Err(failure) => (failure, None),
     };
-    let wishes = wishes(&facts, &head);
+    let wishes = wishes(&facts, &head, cors);
     refuse(down, &failure, &wishes, log).await
 }
 
+/// Made once per request and taken apart at once.
+#[allow(clippy::large_enum_variant)]
 enum Decided<'p> {
     Forward(Forward<'p>),
+    Preflight { found: Found<'p, RuleState>, headers: HeaderMap },
     Redirect { found: Found<'p, RuleState>, status: http::StatusCode, location: HeaderValue },
     Fail { found: Found<'p, RuleState>, failure: Failure },
 }
@@ -141,9 +151,14 @@ fn decide<'p>(
         path: &path,
         query: head.uri.query(),
     };
+    if let Some(method) = cors::asked_method(head)
+        && let Some(preflight) = decide_preflight(program, &question, &method)?
+    {
+        return Ok(preflight);
+    }
     let found = route::find(program, &question)?;
     let decided = match &found.rule.route.action {
-        Action::Forward(_) => forward::plan(conn, program, found, &path, &head.uri).map(Decided::Forward),
+        Action::Forward(_) => forward::plan(conn, program, found, &path, head, client).map(Decided::Forward),
         Action::Redirect(redirect) => route::redirect(redirect, &found, &question, client)
             .map(|(status, location)| Decided::Redirect { found, status, location }),
         Action::Fail(failure) => Err(route::invalid(*failure)),
@@ -152,11 +167,40 @@ fn decide<'p>(
     Ok(decided.unwrap_or_else(|failure| Decided::Fail { found, failure }))
 }
 
+/// The rule that would take the request that a preflight asks about answers it, or else the rule that takes the
+/// preflight itself, if it has the filter: "any path containing a CORS filter MUST NOT pass the request to the upstream"
+/// (GEP-1767). Without the filter a preflight is a request like any other.
+#[cold]
+fn decide_preflight<'p>(
+    program: &'p crate::program::Program,
+    question: &Question<'_>,
+    method: &http::Method,
+) -> Result<Option<Decided<'p>>, Failure> {
+    for method in [method, question.method] {
+        match route::find(program, &Question { method, ..*question }) {
+            Ok(found) => {
+                if let Some(policy) = found.rule.payload.any_cors() {
+                    let headers = cors::preflight(policy, question.headers);
+                    return Ok(Some(Decided::Preflight { found, headers }));
+                }
+            }
+            Err(failure) if failure == Failure::NOT_FOUND => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(None)
+}
+
 /// An answer of ours to a request that goes no further.
-pub(super) async fn refuse(down: &mut Downstream, failure: &Failure, wishes: &Wishes, log: &mut Log) -> Answered {
+pub(super) async fn refuse(down: &mut Downstream, failure: &Failure, wishes: &Wishes<'_>, log: &mut Log) -> Answered {
     log.flags |= failure.flags;
+    log.grpc_status = wishes.grpc_status(failure);
     if failure.flags.contains(flags::BAD_REQUEST) {
         down.note_malformed();
+        down.close_after();
+    }
+    if failure.flags.contains(flags::MISDIRECTED) {
+        // The client shall come again on a connection of its own; HTTP/2 clients know to do so.
         down.close_after();
     }
     let id = log.request.as_ref().and_then(|request| request.request_id.clone());
@@ -164,11 +208,17 @@ pub(super) async fn refuse(down: &mut Downstream, failure: &Failure, wishes: &Wi
     note_sent(sent, log)
 }
 
-async fn redirect(down: &mut Downstream, status: http::StatusCode, location: HeaderValue, log: &mut Log) -> Answered {
+async fn redirect(
+    down: &mut Downstream,
+    status: http::StatusCode,
+    location: HeaderValue,
+    cors: Option<&Grant<'_>>,
+    log: &mut Log,
+) -> Answered {
     let mut location = Some(location);
     let sent = poll_fn(|cx| {
         let location = location.take().unwrap_or(HeaderValue::from_static("/"));
-        Poll::Ready(local::redirect(down, cx, status, location))
+        Poll::Ready(local::redirect(down, cx, status, location, cors))
     })
     .await;
     note_sent(sent, log)
@@ -207,11 +257,13 @@ async fn flush(down: &mut Downstream, patience: Duration, timer: &mut Timer) -> 
 }
 
 /// What a local answer depends on; looked up only when there is one.
-pub(super) fn wishes(facts: &Facts, head: &Parts) -> Wishes {
+pub(super) fn wishes<'p>(facts: &Facts, head: &Parts, cors: Option<&'p CompiledCors>) -> Wishes<'p> {
     let headers = &head.headers;
     let accept = if facts.seen.has(Seen::ACCEPT) { headers.get(ACCEPT) } else { None };
     let content_type = if facts.seen.has(Seen::CONTENT_TYPE) { headers.get(CONTENT_TYPE) } else { None };
-    Wishes::of(accept, content_type)
+    let mut wishes = Wishes::of(accept, content_type);
+    wishes.cors = cors.map(|policy| Grant::of(policy, headers));
+    wishes
 }
 
 fn named(head: &Parts, host: Option<HeaderValue>, client: std::net::SocketAddr, id: Option<HeaderValue>) -> Named {

@@ -11,6 +11,7 @@ use portcullis_router::{Found, Outcome, RedirectFacts, Request, Sni, redirect_lo
 use super::client::Client;
 use super::local::Failure;
 use crate::conn::ConnInfo;
+use crate::listen::admits;
 use crate::program::{Program, RuleState};
 
 /// The parts of a request that decide.
@@ -33,6 +34,10 @@ pub(super) fn find<'p>(program: &'p Program, question: &Question<'_>) -> Result<
     let sni = info.tls.as_ref().map(|tls| Sni { name: tls.sni.as_deref() });
     let request = Request { bind: info.bind, sni, host, path: &path.matched, method, headers, query };
     match program.router.find(&request) {
+        // The listener may have changed how it judges clients, or be another one now, since the connection was opened.
+        Outcome::Found(found) if info.tls.as_ref().is_some_and(|tls| !admits(&tls.listener, found.listener)) => {
+            Err(Failure::MISDIRECTED)
+        }
         Outcome::Found(found) => Ok(found),
         Outcome::NotFound { .. } => Err(Failure::NOT_FOUND),
         Outcome::Misdirected => Err(Failure::MISDIRECTED),
@@ -65,7 +70,7 @@ pub(super) fn redirect(
 /// The answer of a share of a rule, or of a whole rule, that is broken: denied, never skipped.
 pub(super) fn invalid(invalid: Invalid) -> Failure {
     match invalid {
-        Invalid::InvalidBackend | Invalid::NoBackends => Failure::INVALID_BACKEND,
+        Invalid::InvalidBackend | Invalid::NoBackends | Invalid::InvalidBackendTls => Failure::INVALID_BACKEND,
         Invalid::InvalidFilter | Invalid::InvalidMatch => Failure::INVALID_ROUTE,
     }
 }
@@ -106,6 +111,6 @@ pub(super) fn rewritten_target(
 fn matched_prefix<'p>(found: &Found<'p, RuleState>) -> Option<&'p str> {
     match &found.matched.path {
         PathMatch::Prefix(prefix) => Some(prefix),
-        PathMatch::Exact(_) | PathMatch::Regex(_) => None,
+        PathMatch::Exact(_) | PathMatch::Regex(_) | PathMatch::GrpcMethod(_) => None,
     }
 }

@@ -1,4 +1,5 @@
-//! One listening socket on one worker: takes connections, finds out what they speak, and hands them to the proxy loop.
+//! One listening socket on one worker: takes connections, finds out what they speak, and hands them to the proxy loop
+//! or, where bytes are handed on as they come, to `crate::stream`.
 
 use std::convert::Infallible;
 use std::io;
@@ -8,20 +9,25 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt;
+use portcullis_ir as ir;
 use portcullis_ir::Host;
 use portcullis_router::Bind;
+use rustls::server::Accepted;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::StartHandshake;
 
+use super::client_auth;
 use super::hello::{Alert, read_hello, refuse};
 use super::proxy_protocol::read_header;
-use super::{DrainSignal, Facts, Stream};
+use super::{DrainSignal, Facts, Place, Spoken, Stream};
 use crate::conn::{ConnInfo, TlsInfo};
 use crate::observe::{Handshake, RefusedConnection};
+use crate::program::Program;
 use crate::shared::Shared;
+use crate::stream::Protocol;
 use crate::worker::Worker;
 
 /// How long to leave the socket alone when the process has no file descriptors left.
@@ -117,9 +123,24 @@ struct Connection {
     worker: Arc<Worker>,
 }
 
+/// A connection of which all is known that has to be known before it is served.
+struct Opened {
+    stream: Stream,
+    info: ConnInfo,
+    next: Next,
+}
+
+enum Next {
+    Http,
+    /// Its bytes are handed on as they come.
+    Stream(Protocol, Arc<ir::Listener>),
+}
+
 enum Refused {
     Connection(RefusedConnection),
     Handshake(Handshake),
+    /// No rule has it: told apart, for it was never a handshake of ours.
+    NoRoute(Protocol, Box<ConnInfo>),
     /// Not worth counting: the client left, or its socket broke.
     Gone,
 }
@@ -138,17 +159,29 @@ impl Connection {
             },
         };
         match opened {
-            Ok(Ok((stream, info))) => {
-                // The first head must be complete by the deadline that the handshake began with.
-                stream.control().set_read_deadline(Some(deadline));
+            Ok(Ok(Opened { stream, info, next })) => {
                 let worker = Arc::clone(&self.worker);
-                crate::http::serve(stream, Arc::new(info), worker, drain).await;
+                match next {
+                    Next::Http => {
+                        // The first head must be complete by the deadline that the handshake began with.
+                        stream.control().set_read_deadline(Some(deadline));
+                        crate::http::serve(stream, Arc::new(info), worker, drain).await;
+                    }
+                    Next::Stream(protocol, listener) => {
+                        // Boxed apart: a connection carries only the state of what is done with it.
+                        Box::pin(crate::stream::serve(stream, info, protocol, &listener, worker, drain)).await;
+                    }
+                }
             }
             Ok(Err(Refused::Connection(why))) => shared.metrics.refused_connection(why),
             Ok(Err(Refused::Handshake(outcome))) => shared.metrics.handshake(outcome),
+            Ok(Err(Refused::NoRoute(protocol, info))) => {
+                crate::stream::no_route(*info, protocol, &self.worker);
+            }
             Ok(Err(Refused::Gone)) => {}
             Err(_) => {
-                let tls = shared.program.load().binds.get(&self.bind).is_some_and(|facts| facts.tls);
+                let program = shared.program.load();
+                let tls = program.binds.get(&Place::tcp(self.bind)).is_some_and(|facts| facts.spoken.is_tls());
                 if tls {
                     shared.metrics.handshake(Handshake::Timeout);
                 } else {
@@ -158,8 +191,8 @@ impl Connection {
         }
     }
 
-    /// Everything before the first HTTP byte. The caller bounds the time.
-    async fn open(&self, mut tcp: TcpStream) -> Result<(Stream, ConnInfo), Refused> {
+    /// Everything before the first byte that is not ours to read. The caller bounds the time.
+    async fn open(&self, mut tcp: TcpStream) -> Result<Opened, Refused> {
         let gone = |_: io::Error| Refused::Gone;
         tcp.set_nodelay(true).map_err(gone)?;
         let facts = self.facts()?;
@@ -171,21 +204,28 @@ impl Connection {
             (source, ahead) = self.proxy_source(&mut tcp).await?;
             info.client = source.unwrap_or(self.peer);
         }
-        let stream = if facts.tls {
-            self.handshake(tcp, ahead, &mut info).await?
-        } else {
-            let mut stream = Stream::plain(tcp, ahead, &info);
-            if !stream.detect_preface().await.map_err(gone)? {
-                return Err(Refused::Gone);
+        match facts.spoken {
+            Spoken::Tls { https } => self.open_tls(tcp, ahead, info, https).await,
+            Spoken::Tcp | Spoken::Udp => {
+                let program = self.worker.shared.program.load();
+                let listener = program.streams.listener(ir::Transport::Tcp, self.bind);
+                let listener = listener.ok_or(Refused::Connection(RefusedConnection::NoListener))?;
+                let next = Next::Stream(Protocol::Tcp, Arc::clone(listener));
+                Ok(Opened { stream: Stream::plain(tcp, ahead, &info), info, next })
             }
-            stream
-        };
-        Ok((stream, info))
+            Spoken::Http => {
+                let mut stream = Stream::plain(tcp, ahead, &info);
+                if !stream.detect_preface().await.map_err(gone)? {
+                    return Err(Refused::Gone);
+                }
+                Ok(Opened { stream, info, next: Next::Http })
+            }
+        }
     }
 
     fn facts(&self) -> Result<Facts, Refused> {
         let program = self.worker.shared.program.load();
-        program.binds.get(&self.bind).cloned().ok_or(Refused::Connection(RefusedConnection::NoListener))
+        program.binds.get(&Place::tcp(self.bind)).cloned().ok_or(Refused::Connection(RefusedConnection::NoListener))
     }
 
     /// The client behind a trusted load balancer, and what was read beyond the header.
@@ -204,9 +244,15 @@ impl Connection {
         }
     }
 
-    async fn handshake(&self, mut tcp: TcpStream, ahead: Vec<u8>, info: &mut ConnInfo) -> Result<Stream, Refused> {
-        let shared = &self.worker.shared;
-        let hello = read_hello(&mut tcp, ahead).await.map_err(|error| {
+    /// Finds the listener by the server name. `https`: the port has a listener of that kind.
+    async fn open_tls(
+        &self,
+        mut tcp: TcpStream,
+        ahead: Vec<u8>,
+        mut info: ConnInfo,
+        https: bool,
+    ) -> Result<Opened, Refused> {
+        let (hello, read) = read_hello(&mut tcp, ahead).await.map_err(|error| {
             tracing::debug!(peer = %self.peer, %error, "TLS handshake failed");
             Refused::Handshake(Handshake::Failed)
         })?;
@@ -215,30 +261,85 @@ impl Connection {
         let sni = client_hello.server_name().and_then(|name| Host::normalise(name, &mut scratch).ok());
         let sni = sni.map(str::to_owned);
         // The program of this moment: a rotated certificate is served to the next handshake.
-        let program = shared.program.load_full();
-        let Some(listener) = program.router.listener_for_sni(self.bind, sni.as_deref()) else {
-            refuse(&mut tcp, Alert::UnrecognizedName).await;
+        let program = self.worker.shared.program.load_full();
+        let Some(listener) = program.router.listener_for_sni(self.bind, sni.as_deref()).cloned() else {
+            if https {
+                refuse(&mut tcp, Alert::UnrecognizedName).await;
+            } else {
+                // Whoever would have answered is not us: an alert in its name would be a lie.
+                reset_on_close(&tcp);
+            }
             return Err(Refused::Handshake(Handshake::UnknownName));
         };
+        let protocol = match &listener.protocol {
+            ir::ListenerProtocol::TlsPassthrough => Some(Protocol::TlsPassthrough),
+            ir::ListenerProtocol::TlsTerminate(_) => Some(Protocol::TlsTerminate),
+            // The router calls only these listeners of TLS.
+            ir::ListenerProtocol::Https(_)
+            | ir::ListenerProtocol::Http
+            | ir::ListenerProtocol::Tcp
+            | ir::ListenerProtocol::Udp => None,
+        };
+        if let Some(protocol) = protocol
+            && program.streams.find(&listener.key, sni.as_deref()).is_none()
+        {
+            reset_on_close(&tcp);
+            info.tls = Some(TlsInfo { sni, version: "", http2: false, listener: Arc::clone(&listener), client: None });
+            return Err(Refused::NoRoute(protocol, Box::new(info)));
+        }
+        let stream = if protocol == Some(Protocol::TlsPassthrough) {
+            info.tls = Some(TlsInfo { sni, version: "", http2: false, listener: Arc::clone(&listener), client: None });
+            Stream::plain(tcp, read, &info)
+        } else {
+            self.handshake(tcp, hello, &program, &listener, sni, &mut info).await?
+        };
+        let next = protocol.map_or(Next::Http, |protocol| Next::Stream(protocol, listener));
+        Ok(Opened { stream, info, next })
+    }
+
+    async fn handshake(
+        &self,
+        mut tcp: TcpStream,
+        hello: Accepted,
+        program: &Program,
+        listener: &Arc<ir::Listener>,
+        sni: Option<String>,
+        info: &mut ConnInfo,
+    ) -> Result<Stream, Refused> {
+        let shared = &self.worker.shared;
         let Ok(config) = program.tls.config(&listener.key) else {
             refuse(&mut tcp, Alert::InternalError).await;
             return Err(Refused::Handshake(Handshake::NoCertificate));
         };
-        let config = Arc::clone(config);
-        drop(program);
+        let mut config = Arc::clone(config);
+        if matches!(listener.protocol, ir::ListenerProtocol::TlsTerminate(_)) {
+            // What is spoken inside is between client and backend: none of the client's protocols is answered. The
+            // copy is one of handles, small beside a handshake; tickets stay the listener's.
+            Arc::make_mut(&mut config).alpn_protocols.clear();
+        }
+        let clients = program.tls.clients(&listener.key).cloned();
         let tls = StartHandshake::from_parts(hello, tcp).into_stream(config).await.map_err(|error| {
             tracing::debug!(peer = %self.peer, %error, "TLS handshake failed");
-            Refused::Handshake(Handshake::Failed)
+            Refused::Handshake(client_auth::outcome(&error))
         })?;
-        shared.metrics.handshake(Handshake::Finished);
         let session = tls.get_ref().1;
+        let client = clients.map(|clients| clients.judge(session)).transpose();
+        let client = client.map_err(|_| Refused::Handshake(Handshake::ClientCertificate))?;
+        shared.metrics.handshake(Handshake::Finished);
         let version = match session.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
             _ => "TLSv1.2",
         };
-        info.tls = Some(TlsInfo { sni, version, http2: session.alpn_protocol() == Some(b"h2") });
+        let http2 = session.alpn_protocol() == Some(b"h2");
+        info.tls = Some(TlsInfo { sni, version, http2, listener: Arc::clone(listener), client });
         Ok(Stream::tls(tls, info))
     }
+}
+
+/// Closing ends the connection with a reset from here on.
+fn reset_on_close(tcp: &TcpStream) {
+    // Fails only on a socket that is gone already.
+    let _ = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO));
 }
 
 fn is_exhausted(error: &io::Error) -> bool {

@@ -9,11 +9,11 @@ use tokio::time::{Instant, Sleep};
 /// Armed lazily and left armed: a deadline that moves later costs nothing until the old one fires. So a request on a
 /// busy connection, whose deadlines only ever move later, never touches the timer wheel.
 #[derive(Debug, Default)]
-pub(super) struct DeadlineTimer(Option<Pin<Box<Sleep>>>);
+pub(crate) struct DeadlineTimer(Option<Pin<Box<Sleep>>>);
 
 impl DeadlineTimer {
     /// Ready when `deadline` has passed; else the task is woken by then at the latest.
-    pub(super) fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
         let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);

@@ -37,6 +37,38 @@ impl DrainSignal {
     }
 }
 
+/// Whether a listener is there, for connections that go on while their port serves others: the port's own signal does
+/// not fire then. Held by the listener's [`LifeGuard`].
+#[derive(Clone, Debug)]
+pub(crate) struct Life(watch::Receiver<bool>);
+
+#[derive(Debug)]
+pub(crate) struct LifeGuard(watch::Sender<bool>);
+
+impl LifeGuard {
+    pub(crate) fn new() -> Self {
+        Self(watch::Sender::new(false))
+    }
+
+    pub(crate) fn life(&self) -> Life {
+        Life(self.0.subscribe())
+    }
+
+    /// The listener is gone.
+    pub(crate) fn end(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Life {
+    /// Waits until the listener is gone. A guard that vanished has not said so: whoever held it ends otherwise.
+    pub(crate) async fn ended(&mut self) {
+        if self.0.wait_for(|ended| *ended).await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -42,9 +42,10 @@ pub(super) enum HelloError {
     Io(#[from] io::Error),
 }
 
-/// Reads until the ClientHello is complete; `bytes` is what was read before. What does not parse is answered with its alert. Bounded in bytes; the
-/// caller bounds the time.
-pub(super) async fn read_hello<S>(stream: &mut S, mut bytes: Vec<u8>) -> Result<Accepted, HelloError>
+/// Reads until the ClientHello is complete; `bytes` is what was read before. With it comes all that was read, for whom
+/// it is handed on to unopened. What does not parse is answered with its alert. Bounded in bytes; the caller bounds the
+/// time.
+pub(super) async fn read_hello<S>(stream: &mut S, mut bytes: Vec<u8>) -> Result<(Accepted, Vec<u8>), HelloError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -53,7 +54,7 @@ where
     loop {
         if fed < bytes.len() {
             match feed(&mut acceptor, &bytes[fed..]) {
-                Ok(Some(accepted)) => return Ok(accepted),
+                Ok(Some(accepted)) => return Ok((accepted, bytes)),
                 Ok(None) => fed = bytes.len(),
                 Err((error, alert)) => {
                     // The client may be gone already; its handshake has failed either way.

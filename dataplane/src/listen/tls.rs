@@ -13,6 +13,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
+use super::client_auth::{BoundedTickets, Clients, NoClientRoots};
+
 /// What handshakes read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TlsTable {
@@ -24,15 +26,24 @@ pub(crate) struct TlsTable {
 pub(crate) struct ListenerTls {
     /// What it was built from: equal material keeps the configuration.
     material: Vec<Arc<ir::Certificate>>,
+    validation: Option<ir::ClientValidation>,
+    /// None: clients are not asked for a certificate.
+    clients: Option<Result<Arc<Clients>, NoClientRoots>>,
     config: Result<Arc<ServerConfig>, BrokenListener>,
     /// Certificates that could not be used, each with its reason.
     unusable: Vec<(ir::CertificateKey, String)>,
+    /// What is wrong with single roots for client certificates.
+    unusable_roots: Vec<String>,
 }
 
 /// A listener whose handshakes are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("listener has no usable certificate; check its certificateRefs")]
-pub(crate) struct BrokenListener;
+pub(crate) enum BrokenListener {
+    #[error("listener has no usable certificate; check its certificateRefs")]
+    NoCertificate,
+    #[error(transparent)]
+    NoClientRoots(#[from] NoClientRoots),
+}
 
 /// Makes our provider the process's before any other library can choose one. Idempotent.
 pub(crate) fn install_provider() -> Arc<CryptoProvider> {
@@ -48,8 +59,24 @@ impl TlsTable {
     pub(crate) fn config(&self, listener: &ir::ListenerKey) -> Result<&Arc<ServerConfig>, BrokenListener> {
         match self.listeners.get(listener) {
             Some(tls) => tls.config.as_ref().map_err(Clone::clone),
-            None => Err(BrokenListener),
+            None => Err(BrokenListener::NoCertificate),
         }
+    }
+
+    /// How a listener judges its clients; none if they are not asked for a certificate (or the listener is broken, and
+    /// no handshake is finished).
+    pub(super) fn clients(&self, listener: &ir::ListenerKey) -> Option<&Arc<Clients>> {
+        self.listeners.get(listener)?.clients.as_ref()?.as_ref().ok()
+    }
+
+    /// Why nobody is let in by a listener that asks for certificates, if so.
+    pub(crate) fn no_client_roots(&self, listener: &ir::ListenerKey) -> Option<&NoClientRoots> {
+        self.listeners.get(listener)?.clients.as_ref()?.as_ref().err()
+    }
+
+    /// What is wrong with single roots that a listener verifies client certificates by.
+    pub(crate) fn unusable_roots(&self, listener: &ir::ListenerKey) -> &[String] {
+        self.listeners.get(listener).map_or(&[], |tls| &tls.unusable_roots)
     }
 
     /// Certificates of a listener that cannot be used.
@@ -61,17 +88,19 @@ impl TlsTable {
         self.listeners.remove(listener);
     }
 
-    /// Compiles a listener's TLS, or keeps what it has if its certificates are the same.
+    /// Compiles a listener's TLS, or keeps what it has if its certificates and the way it judges clients are the same.
     pub(crate) fn put(
         &mut self,
         listener: &ir::ListenerKey,
         termination: &ir::TlsTermination,
         certificate: &dyn Fn(&ir::CertificateKey) -> Option<Arc<ir::Certificate>>,
     ) {
-        let found: Vec<_> = termination.certificates.iter().map(|key| (key, certificate(key))).collect();
+        let ir::TlsTermination { certificates, client_validation } = termination;
+        let found: Vec<_> = certificates.iter().map(|key| (key, certificate(key))).collect();
         let material: Vec<_> = found.iter().filter_map(|(_, found)| found.clone()).collect();
         let complete = material.len() == found.len();
-        if complete && self.listeners.get(listener).is_some_and(|tls| tls.material == material) {
+        let known = self.listeners.get(listener);
+        if complete && known.is_some_and(|tls| tls.material == material && tls.validation == *client_validation) {
             return;
         }
         let provider = install_provider();
@@ -86,25 +115,46 @@ impl TlsTable {
                 Err(why) => unusable.push((key.clone(), why)),
             }
         }
-        let config =
-            if certificates.is_empty() { Err(BrokenListener) } else { Ok(server_config(certificates, provider)) };
+        let (clients, unusable_roots) = match client_validation {
+            None => (None, Vec::new()),
+            Some(validation) => {
+                let (clients, unusable) = Clients::new(validation, &provider);
+                (Some(clients), unusable)
+            }
+        };
+        let config = match &clients {
+            _ if certificates.is_empty() => Err(BrokenListener::NoCertificate),
+            Some(Err(broken)) => Err(broken.clone().into()),
+            Some(Ok(clients)) => Ok(server_config(certificates, Some(clients), provider)),
+            None => Ok(server_config(certificates, None, provider)),
+        };
+        let validation = client_validation.clone();
         // Broken TLS is built anew each time: no ticket of it is worth keeping.
-        self.listeners.insert(listener.clone(), Arc::new(ListenerTls { material, config, unusable }));
+        let tls = ListenerTls { material, validation, clients, config, unusable, unusable_roots };
+        self.listeners.insert(listener.clone(), Arc::new(tls));
     }
 }
 
-fn server_config(certificates: Vec<Served>, provider: Arc<CryptoProvider>) -> Arc<ServerConfig> {
+fn server_config(
+    certificates: Vec<Served>,
+    clients: Option<&Arc<Clients>>,
+    provider: Arc<CryptoProvider>,
+) -> Arc<ServerConfig> {
     let resolver = Arc::new(Certificates(certificates));
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     // The provider is ours and knows both versions, so that the defaults always fit it.
     let Ok(builder) = builder else { unreachable!("aws-lc-rs speaks TLS 1.2 and 1.3") };
-    let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(clients) => builder.with_client_cert_verifier(clients.verifier()),
+    };
+    let mut config = builder.with_cert_resolver(resolver);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // Tickets only: a session cache would be memory that clients fill. Each configuration has keys of its own, so a
     // session of one listener means nothing to another.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     match rustls::crypto::aws_lc_rs::Ticketer::new() {
-        Ok(ticketer) => config.ticketer = ticketer,
+        Ok(ticketer) => config.ticketer = Arc::new(BoundedTickets(ticketer)),
         Err(error) => tracing::warn!(%error, "no session tickets: every TLS handshake is a full one"),
     }
     Arc::new(config)
@@ -197,74 +247,5 @@ impl fmt::Debug for Served {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    fn certificate(name: &str, names: &[&str]) -> Arc<ir::Certificate> {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let signed = rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
-        Arc::new(ir::Certificate {
-            key: ir::CertificateKey::new("ns", name),
-            chain: vec![signed.der().to_vec().into()],
-            private_key: ir::Secret::new(key.serialize_der()),
-        })
-    }
-
-    fn termination(names: &[&str]) -> ir::TlsTermination {
-        ir::TlsTermination { certificates: names.iter().map(|&name| ir::CertificateKey::new("ns", name)).collect() }
-    }
-
-    fn key() -> ir::ListenerKey {
-        ir::ListenerKey::new(ir::GatewayKey::new("ns", "gw"), "https")
-    }
-
-    #[test]
-    fn the_first_certificate_that_covers_the_name_is_served_else_the_first() {
-        let provider = install_provider();
-        let served = |names: &[&str]| Served::new(&certificate("c", names), &provider).unwrap();
-        let certificates =
-            Certificates(vec![served(&["a.example"]), served(&["*.b.example"]), served(&["x.b.example"])]);
-        let chosen = |name: Option<&str>| {
-            let chosen = certificates.choose(name).unwrap();
-            certificates.0.iter().position(|served| std::ptr::eq(served, chosen)).unwrap()
-        };
-        assert_eq!(chosen(Some("A.example")), 0);
-        assert_eq!(chosen(Some("x.b.example")), 1);
-        assert_eq!(chosen(Some("y.x.b.example")), 0, "a certificate's wildcard is one label");
-        assert_eq!(chosen(None), 0);
-    }
-
-    #[test]
-    fn unchanged_material_keeps_its_configuration_and_its_tickets() {
-        let mut table = TlsTable::default();
-        let (a, b) = (certificate("a", &["a.example"]), certificate("a", &["a.example"]));
-        table.put(&key(), &termination(&["a"]), &|_| Some(Arc::clone(&a)));
-        let first = Arc::clone(table.config(&key()).unwrap());
-        table.put(&key(), &termination(&["a"]), &|_| Some(Arc::clone(&a)));
-        assert!(Arc::ptr_eq(&first, table.config(&key()).unwrap()));
-        table.put(&key(), &termination(&["a"]), &|_| Some(Arc::clone(&b)));
-        assert!(!Arc::ptr_eq(&first, table.config(&key()).unwrap()), "a rotation serves the new certificate");
-    }
-
-    #[test]
-    fn a_listener_without_a_usable_certificate_refuses_and_says_why() {
-        let mut table = TlsTable::default();
-        assert!(table.config(&key()).is_err());
-        table.put(&key(), &termination(&["a"]), &|_| None);
-        assert!(table.config(&key()).is_err());
-        assert_eq!(table.unusable(&key()).len(), 1);
-
-        let (a, other) = (certificate("a", &["a.example"]), certificate("b", &["b.example"]));
-        let mixed = Arc::new(ir::Certificate { private_key: other.private_key.clone(), ..(*a).clone() });
-        table.put(&key(), &termination(&["a"]), &|_| Some(Arc::clone(&mixed)));
-        assert!(table.config(&key()).is_err());
-        assert!(table.unusable(&key())[0].1.contains("pair"), "{:?}", table.unusable(&key()));
-
-        table.put(&key(), &termination(&["a", "gone"]), &|key| (&*key.name == "a").then(|| Arc::clone(&a)));
-        assert!(table.config(&key()).is_ok(), "what is left is served");
-        assert_eq!(table.unusable(&key()).len(), 1);
-    }
-}
+#[path = "tls_tests.rs"]
+mod tests;

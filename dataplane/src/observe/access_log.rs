@@ -2,6 +2,7 @@
 //! slow standard output costs lines (counted), never requests.
 
 use std::io::{self, BufWriter, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -10,7 +11,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use portcullis_ir::{BackendKey, RouteKey};
 
 use super::json::Object;
-use super::{Metrics, Phases, RequestRecord};
+use super::{Metrics, Phases, RequestRecord, StreamRecord};
+use crate::conn::ClientIdentity;
+use crate::hex::hex;
 
 /// Lines that may wait for the writer.
 const QUEUE: usize = 4096;
@@ -36,7 +39,15 @@ impl AccessLogSink {
     /// Writes a line, or drops and counts it when the writer cannot keep up. Whether a request is logged at all is
     /// decided before, by [`super::Sampler::wants`].
     pub(crate) fn log(&self, record: &RequestRecord<'_>) {
-        let line = format(record, SystemTime::now());
+        self.send(format(record, SystemTime::now()));
+    }
+
+    /// The same for what was handed on as it came.
+    pub(crate) fn log_stream(&self, record: &StreamRecord<'_>) {
+        self.send(format_stream(record, SystemTime::now()));
+    }
+
+    fn send(&self, line: String) {
         if self.lines.try_send(line).is_err() {
             self.metrics.access_log_dropped.increment();
         }
@@ -70,6 +81,7 @@ fn format(record: &RequestRecord<'_>, now: SystemTime) -> String {
         path,
         protocol,
         status,
+        grpc_status,
         flags,
         route,
         rule_name,
@@ -77,6 +89,7 @@ fn format(record: &RequestRecord<'_>, now: SystemTime) -> String {
         endpoint,
         client,
         sni,
+        client_identity,
         bytes_in,
         bytes_out,
         attempts,
@@ -92,28 +105,26 @@ fn format(record: &RequestRecord<'_>, now: SystemTime) -> String {
     out.text("path", cut(path));
     out.text("protocol", protocol);
     out.number("status", u128::from(*status));
+    if let Some(code) = grpc_status {
+        out.number("grpc_status", u128::from(*code));
+    }
     out.display("flags", flags);
-    if let Some(RouteKey { kind, namespace, name, rule }) = route {
-        out.display("route_kind", kind);
-        out.text("route_namespace", namespace);
-        out.text("route", name);
-        out.number("rule", u128::from(*rule));
-    }
-    if let Some(name) = rule_name {
-        out.text("rule_name", cut(name));
-    }
-    if let Some(BackendKey { kind, namespace, name, port }) = backend {
-        out.display("backend_kind", kind);
-        out.text("backend_namespace", namespace);
-        out.text("backend", name);
-        out.number("backend_port", u128::from(*port));
-    }
-    if let Some(endpoint) = endpoint {
-        out.display("endpoint", endpoint);
-    }
+    names(&mut out, *route, *rule_name, *backend, *endpoint);
     out.display("client", client);
     if let Some(sni) = sni {
         out.text("sni", cut(sni));
+    }
+    if let Some(ClientIdentity { leaf, valid }) = client_identity {
+        let judged = match leaf {
+            None => "none",
+            Some(_) if *valid => "valid",
+            Some(_) => "not_valid",
+        };
+        out.text("client_certificate", judged);
+        if let Some(leaf) = leaf {
+            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, leaf);
+            out.text("client_certificate_sha256", &hex(digest.as_ref()));
+        }
     }
     out.number("bytes_in", u128::from(*bytes_in));
     out.number("bytes_out", u128::from(*bytes_out));
@@ -127,6 +138,74 @@ fn format(record: &RequestRecord<'_>, now: SystemTime) -> String {
     out.end();
     line.push('\n');
     line
+}
+
+fn format_stream(record: &StreamRecord<'_>, now: SystemTime) -> String {
+    let StreamRecord {
+        protocol,
+        outcome,
+        flags,
+        route,
+        rule_name,
+        backend,
+        endpoint,
+        client,
+        sni,
+        bytes_in,
+        bytes_out,
+        attempts,
+        total,
+        connect,
+    } = record;
+    let mut line = String::with_capacity(512);
+    let mut out = Object::begin(&mut line);
+    out.display("time", humantime(now.checked_sub(*total).unwrap_or(now)));
+    out.text("protocol", protocol);
+    out.text("outcome", outcome);
+    out.display("flags", flags);
+    names(&mut out, *route, *rule_name, *backend, *endpoint);
+    out.display("client", client);
+    if let Some(sni) = sni {
+        out.text("sni", cut(sni));
+    }
+    out.number("bytes_in", u128::from(*bytes_in));
+    out.number("bytes_out", u128::from(*bytes_out));
+    out.number("attempts", u128::from(*attempts));
+    out.number("duration_us", total.as_micros());
+    if let Some(connect) = connect {
+        out.number("connect_us", connect.as_micros());
+    }
+    out.end();
+    line.push('\n');
+    line
+}
+
+/// Which objects had it.
+fn names(
+    out: &mut Object<'_>,
+    route: Option<&RouteKey>,
+    rule_name: Option<&str>,
+    backend: Option<&BackendKey>,
+    endpoint: Option<SocketAddr>,
+) {
+    if let Some(RouteKey { kind, namespace, name, rule }) = route {
+        out.display("route_kind", kind);
+        out.text("route_namespace", namespace);
+        out.text("route", name);
+        out.number("rule", u128::from(*rule));
+    }
+    if let Some(name) = rule_name {
+        out.text("rule_name", cut(name));
+    }
+    if let Some(BackendKey { kind, namespace, name, port, transport: _ }) = backend {
+        out.display("backend_kind", kind);
+        out.text("backend_namespace", namespace);
+        out.text("backend", name);
+        out.number("backend_port", u128::from(*port));
+    }
+    if let Some(endpoint) = endpoint {
+        out.display("endpoint", endpoint);
+    }
 }
 
 fn cut(text: &str) -> &str {
@@ -169,6 +248,7 @@ mod tests {
             path,
             protocol: "HTTP/1.1",
             status: 200,
+            grpc_status: None,
             flags: Flags::NONE,
             route: None,
             rule_name: None,
@@ -176,6 +256,7 @@ mod tests {
             endpoint: None,
             client: "192.0.2.1:5".parse().unwrap(),
             sni: None,
+            client_identity: None,
             bytes_in: 1,
             bytes_out: 2,
             attempts: 1,
@@ -188,6 +269,7 @@ mod tests {
         let route = RouteKey::http("ns", "r", 3);
         let backend = BackendKey::service("ns", "b", 80);
         let record = RequestRecord {
+            grpc_status: Some(14),
             flags: flags::NO_ENDPOINTS,
             route: Some(&route),
             backend: Some(&backend),
@@ -201,8 +283,56 @@ mod tests {
         assert_eq!(parsed["rule"], 3);
         assert_eq!(parsed["backend"], "b");
         assert_eq!(parsed["flags"], "NE");
+        assert_eq!(parsed["grpc_status"], 14);
         assert_eq!(parsed["duration_us"], 1500);
         assert_eq!(parsed.get("connect_us"), None);
+    }
+
+    #[test]
+    fn a_connection_has_a_line_of_its_own_kind() {
+        let route = RouteKey::new(portcullis_ir::RouteKind::TlsRoute, "ns", "r", 0);
+        let record = StreamRecord {
+            protocol: "tls",
+            outcome: "ok",
+            flags: Flags::NONE,
+            route: Some(&route),
+            rule_name: None,
+            backend: None,
+            endpoint: None,
+            client: "192.0.2.1:5".parse().unwrap(),
+            sni: Some("a.example"),
+            bytes_in: 3,
+            bytes_out: 4,
+            attempts: 1,
+            total: Duration::from_micros(1500),
+            connect: Some(Duration::from_micros(20)),
+        };
+        let line = format_stream(&record, UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+        let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(parsed["time"], "2023-11-14T22:13:19.998500Z");
+        assert_eq!(
+            (&parsed["protocol"], &parsed["outcome"], &parsed["sni"]),
+            (&"tls".into(), &"ok".into(), &"a.example".into())
+        );
+        assert_eq!(
+            (&parsed["route_kind"], &parsed["bytes_out"], &parsed["connect_us"]),
+            (&"TLSRoute".into(), &4.into(), &20.into())
+        );
+    }
+
+    #[test]
+    fn what_a_client_has_shown_is_named_by_its_digest() {
+        let judged = |leaf: Option<&[u8]>, valid| {
+            let identity = ClientIdentity { leaf: leaf.map(Into::into), valid };
+            let line = format(&RequestRecord { client_identity: Some(&identity), ..record("/") }, UNIX_EPOCH);
+            serde_json::from_str::<serde_json::Value>(&line).unwrap()
+        };
+        assert_eq!(judged(None, false)["client_certificate"], "none");
+        assert_eq!(judged(Some(b"abc"), false)["client_certificate"], "not_valid");
+        let valid = judged(Some(b"abc"), true);
+        assert_eq!(valid["client_certificate"], "valid");
+        let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(valid["client_certificate_sha256"], digest);
     }
 
     #[test]

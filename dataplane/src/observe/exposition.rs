@@ -34,6 +34,40 @@ impl Exposition {
         self.family(name, help, proto::MetricType::COUNTER, metrics);
     }
 
+    /// As [`Exposition::counters`], with labels made for this.
+    pub(super) fn labelled_counters<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl Iterator<Item = (Vec<(&'static str, String)>, &'a Counter)>,
+    ) {
+        let metrics = series.filter(|(_, counter)| counter.value() > 0).map(|(labels, counter)| {
+            let mut value = proto::Counter::default();
+            value.set_value(float(counter.value()));
+            let mut metric = labelled_owned(&labels);
+            metric.set_counter(value);
+            metric
+        });
+        self.family(name, help, proto::MetricType::COUNTER, metrics.collect());
+    }
+
+    pub(super) fn labelled_gauges<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl Iterator<Item = (Vec<(&'static str, String)>, &'a Gauge)>,
+    ) {
+        let metrics = series.map(|(labels, gauge)| {
+            let mut value = proto::Gauge::default();
+            #[allow(clippy::cast_precision_loss, reason = "a metric is a float; counts stay below 2^53")]
+            value.set_value(gauge.value() as f64);
+            let mut metric = labelled_owned(&labels);
+            metric.set_gauge(value);
+            metric
+        });
+        self.family(name, help, proto::MetricType::GAUGE, metrics.collect());
+    }
+
     pub(super) fn gauge(&mut self, name: &str, help: &str, gauge: &Gauge) {
         #[allow(clippy::cast_precision_loss, reason = "a metric is a float; counts stay below 2^53")]
         self.gauge_value(name, help, &[], gauge.value() as f64);
@@ -125,6 +159,10 @@ fn histogram(numbers: &Numbers) -> proto::Histogram {
     histogram.set_sample_count(count);
     histogram.set_sample_sum(float(numbers.micros.value()) / 1e6);
     histogram
+}
+
+fn labelled_owned(labels: &[(&str, String)]) -> proto::Metric {
+    labelled(&labels.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>())
 }
 
 fn labelled(labels: &Labels<'_>) -> proto::Metric {

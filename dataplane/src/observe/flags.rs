@@ -47,10 +47,12 @@ flags! {
     UNAVAILABLE = 13, "UA", true;
     /// Answered by a redirect of the route.
     REDIRECT = 14, "RD", false;
-    /// Sent again after a reused connection had died.
+    /// Sent to a backend more than once: a reused connection had died, or the rule's retries ask for it.
     RETRIED = 15, "RT", false;
     /// Failed inside us (a defect).
     INTERNAL = 16, "IE", true;
+    /// A CORS preflight, answered for the route.
+    PREFLIGHT = 17, "PF", false;
 }
 
 impl Flags {

@@ -9,7 +9,8 @@ use portcullis_ir::RouteKey;
 use portcullis_wire::Figures;
 
 use super::exposition::Exposition;
-use super::{Counter, Flags, Gauge, RuleMetrics};
+use super::stream::StreamRules;
+use super::{Counter, Flags, Gauge, Outcomes, RuleMetrics};
 
 /// Counts panics of the whole process: a panic hook has no data plane to report to.
 pub(crate) static PANICS: AtomicU64 = AtomicU64::new(0);
@@ -27,6 +28,7 @@ pub(crate) struct Metrics {
     pub(crate) upstream_connects: [Counter; ConnectOutcome::ALL.len()],
     pub(crate) upstream_reuses: Counter,
     pub(crate) access_log_dropped: Counter,
+    pub(crate) outcomes: Outcomes,
     pub(crate) mirrors_sent: Counter,
     /// Not sent as a whole, or not answered.
     pub(crate) mirrors_failed: Counter,
@@ -53,6 +55,8 @@ pub(crate) struct Metrics {
     pub(crate) disk_failures: Counter,
     /// Requests that no rule matched.
     pub(crate) unmatched: RuleMetrics,
+    /// Of rules of bytes and datagrams.
+    pub(crate) streams: StreamRules,
     rules: Mutex<BTreeMap<RouteKey, Arc<RuleMetrics>>>,
 }
 
@@ -62,8 +66,10 @@ pub(crate) enum Handshake {
     Finished,
     /// No listener for the server name.
     UnknownName,
-    /// The listener has no usable certificate.
+    /// The listener has no usable certificate, or no usable root to verify its clients by.
     NoCertificate,
+    /// The client has no valid certificate, which the listener requires.
+    ClientCertificate,
     Timeout,
     /// The client left, or what it sent was no acceptable handshake.
     Failed,
@@ -144,7 +150,9 @@ impl Metrics {
     pub(crate) fn render(&self, config_age: Option<Duration>) -> String {
         let mut out = Exposition::default();
         self.render_rules(&mut out);
+        self.streams.render(&mut out);
         self.render_connections(&mut out);
+        self.outcomes.render(&mut out);
         self.render_extras(&mut out);
         self.render_config(&mut out, config_age);
         out.render()
@@ -158,8 +166,9 @@ impl Metrics {
                 .collect()
         };
         let matched = rules.iter().filter_map(|(key, rule)| {
-            let RouteKey { kind: _, namespace, name, rule: index } = key;
+            let RouteKey { kind, namespace, name, rule: index } = key;
             let labels = vec![
+                ("route_kind", kind.to_string()),
                 ("route_namespace", namespace.to_string()),
                 ("route", name.to_string()),
                 ("rule", index.to_string()),
@@ -167,7 +176,7 @@ impl Metrics {
             Some((labels, rule.numbers()?))
         });
         let unmatched = self.unmatched.numbers().into_iter().map(|numbers| {
-            let labels = [("route_namespace", ""), ("route", ""), ("rule", "unmatched")];
+            let labels = [("route_kind", ""), ("route_namespace", ""), ("route", ""), ("rule", "unmatched")];
             (labels.map(|(name, value)| (name, value.to_owned())).to_vec(), numbers)
         });
         out.rules(matched.chain(unmatched));
@@ -275,14 +284,15 @@ impl Metrics {
 }
 
 impl Handshake {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Finished, Self::UnknownName, Self::NoCertificate, Self::Timeout, Self::Failed];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Finished, Self::UnknownName, Self::NoCertificate, Self::ClientCertificate, Self::Timeout, Self::Failed];
 
     fn label(self) -> &'static str {
         match self {
             Self::Finished => "finished",
             Self::UnknownName => "unknown_name",
             Self::NoCertificate => "no_certificate",
+            Self::ClientCertificate => "client_certificate",
             Self::Timeout => "timeout",
             Self::Failed => "failed",
         }

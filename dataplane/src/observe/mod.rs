@@ -1,4 +1,5 @@
-//! What a data plane tells about itself: counters that cost one add on the request path, and one log line per request.
+//! What a data plane tells about itself: counters that cost one add on the request path, and one log line per request
+//! or connection.
 
 mod access_log;
 mod counter;
@@ -6,14 +7,18 @@ mod exposition;
 pub(crate) mod flags;
 mod json;
 mod metrics;
+mod outcomes;
 mod record;
 mod rule;
 mod sampler;
+mod stream;
 
 pub(crate) use access_log::AccessLogSink;
 pub(crate) use counter::{Counter, Gauge};
 pub(crate) use flags::Flags;
 pub(crate) use metrics::{ConnectOutcome, Handshake, Metrics, PANICS, RefusedConnection};
-pub(crate) use record::{Phases, RequestRecord};
+pub(crate) use outcomes::{Outcomes, RetryCause};
+pub(crate) use record::{Phases, RequestRecord, StreamRecord};
 pub(crate) use rule::RuleMetrics;
 pub(crate) use sampler::Sampler;
+pub(crate) use stream::{Dropped, Outcome, StreamMetrics};

@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use portcullis_ir as ir;
 use portcullis_ir::{Change, Resource, ResourceKey};
-use portcullis_router::{Bind, Router};
+use portcullis_router::{Router, Streams};
 use portcullis_wire::{Digests, Version};
 
-use super::rule::{mirrors, references};
+use super::lives::Lives;
+use super::rule::{cors, mirrors, references};
 use super::slots::Slots;
-use super::{CompiledMirror, CompiledTarget, Program, RuleState};
-use crate::listen::{Facts, TlsTable, facts};
-use crate::observe::{Metrics, RuleMetrics};
+use super::{CompiledMirror, CompiledTarget, Program, RuleState, StreamState, stream};
+use crate::http::{InvalidSession, Persistence};
+use crate::listen::{Facts, Life, Place, TlsTable, facts};
+use crate::observe::{Metrics, RuleMetrics, StreamMetrics};
 use crate::upstream::{BackendProgram, Upkeep, WeightedPick};
 
 /// A resource that was decoded but cannot be honoured (fully), and why.
@@ -30,13 +32,19 @@ pub(crate) struct Compiler {
     version: Option<Version>,
     snapshot: ir::Snapshot,
     router: Router<RuleState>,
+    streams: Streams<StreamState>,
     tls: TlsTable,
     backends: imbl::Vector<Option<Arc<BackendProgram>>>,
-    binds: Arc<BTreeMap<Bind, Facts>>,
+    binds: Arc<BTreeMap<Place, Facts>>,
+    lives: Lives,
+    shown_lives: Arc<BTreeMap<ir::ListenerKey, Life>>,
     /// Listeners that contradict another one on their port.
     contradicting: BTreeMap<ir::ListenerKey, String>,
     slots: Slots,
-    retained: HashMap<ir::RouteKey, Retained>,
+    retained: HashMap<ir::RouteKey, Retained<RuleMetrics>>,
+    retained_streams: HashMap<ir::RouteKey, Retained<StreamMetrics>>,
+    /// Backends that refuse to connect because their TLS cannot be had as configured, and why.
+    broken_tls: BTreeMap<ir::BackendKey, String>,
     /// Backends by the client certificate that they present.
     presenters: BTreeMap<ir::CertificateKey, BTreeSet<ir::BackendKey>>,
     /// The pick of every rule with one backend of weight 1: it has no state.
@@ -48,8 +56,8 @@ pub(crate) struct Compiler {
 
 /// What a rule keeps from program to program.
 #[derive(Debug)]
-struct Retained {
-    metrics: Arc<RuleMetrics>,
+struct Retained<M> {
+    metrics: Arc<M>,
     pick: Arc<WeightedPick>,
 }
 
@@ -67,12 +75,17 @@ impl Compiler {
             version: None,
             snapshot: ir::Snapshot::default(),
             router: Router::new(),
+            streams: Streams::new(),
             tls: TlsTable::default(),
             backends: imbl::Vector::new(),
             binds: Arc::default(),
+            lives: Lives::default(),
+            shown_lives: Arc::default(),
             contradicting: BTreeMap::new(),
             slots: Slots::default(),
             retained: HashMap::new(),
+            retained_streams: HashMap::new(),
+            broken_tls: BTreeMap::new(),
             presenters: BTreeMap::new(),
             single: Arc::new(WeightedPick::new(&[1], workers)),
             metrics,
@@ -83,7 +96,9 @@ impl Compiler {
 
     /// Forgets the configuration. Programs that are held stay as they are.
     pub(crate) fn reset(&mut self) {
-        *self = Self::new(self.workers, Arc::clone(&self.metrics), Arc::clone(&self.upkeep));
+        // Connections are there whatever became of the configuration: the next one says whose listeners stay.
+        let lives = std::mem::take(&mut self.lives);
+        *self = Self { lives, ..Self::new(self.workers, Arc::clone(&self.metrics), Arc::clone(&self.upkeep)) };
     }
 
     /// Of the newest program; none before the first.
@@ -111,20 +126,37 @@ impl Compiler {
             let (binds, contradicting) = facts(self.snapshot.config.listeners.values());
             self.binds = Arc::new(binds);
             self.contradicting = contradicting;
+            self.shown_lives = self.lives.follow(&self.snapshot.config.listeners);
         }
         self.compile_routes(&changes);
+        self.compile_streams(&changes);
         let program = Arc::new(Program {
             version,
             digests,
             router: self.router.clone(),
+            streams: self.streams.clone(),
             tls: self.tls.clone(),
             binds: Arc::clone(&self.binds),
+            lives: Arc::clone(&self.shown_lives),
             backends: self.backends.clone(),
             complete: true,
         });
         self.slots.published(&program);
         self.version = Some(version);
         program
+    }
+
+    /// What of the current configuration is in force in part, or denied by itself: nothing else suffers from it.
+    pub(crate) fn degraded(&self) -> Vec<Rejected> {
+        let roots = self.snapshot.config.listeners.keys().flat_map(|listener| {
+            let of = |why: &String| Rejected { key: ResourceKey::Listener(listener.clone()), message: why.clone() };
+            self.tls.unusable_roots(listener).iter().map(of)
+        });
+        let backends = self
+            .broken_tls
+            .iter()
+            .map(|(key, why)| Rejected { key: ResourceKey::Backend(key.clone()), message: why.clone() });
+        roots.chain(backends).collect()
     }
 
     /// What of the current configuration cannot be honoured.
@@ -139,7 +171,11 @@ impl Compiler {
                 message: format!("listener {listener} cannot use it: {why}"),
             })
         });
-        contradicting.chain(certificates).collect()
+        let rootless = self.snapshot.config.listeners.keys().filter_map(|listener| {
+            let why = self.tls.no_client_roots(listener)?.to_string();
+            Some(Rejected { key: ResourceKey::Listener(listener.clone()), message: why })
+        });
+        contradicting.chain(rootless).chain(certificates).collect()
     }
 
     /// Gives slots to what is named now before it takes those of what is not named any more, so that an edited rule's
@@ -148,6 +184,9 @@ impl Compiler {
         for change in changes {
             match &change.after {
                 Some(Resource::Route(route)) => references(route).for_each(|key| {
+                    self.slots.acquire(key);
+                }),
+                Some(Resource::StreamRoute(route)) => stream::references(route).for_each(|key| {
                     self.slots.acquire(key);
                 }),
                 Some(Resource::Backend(backend)) => {
@@ -161,6 +200,9 @@ impl Compiler {
             match &change.before {
                 Some(Resource::Route(route)) => {
                     freed.extend(references(route).filter_map(|key| self.slots.release(key)));
+                }
+                Some(Resource::StreamRoute(route)) => {
+                    freed.extend(stream::references(route).filter_map(|key| self.slots.release(key)));
                 }
                 Some(Resource::Backend(backend)) => freed.extend(self.slots.release(&backend.key)),
                 _ => {}
@@ -192,7 +234,7 @@ impl Compiler {
                     dirty.backends.extend(self.presenters.get(&key).into_iter().flatten().cloned());
                     dirty.listeners.extend(self.serving(&key).cloned());
                 }
-                Some(ResourceKey::Route(_)) | None => {}
+                Some(ResourceKey::Route(_) | ResourceKey::StreamRoute(_)) | None => {}
             }
         }
         dirty
@@ -221,13 +263,13 @@ impl Compiler {
 
     /// Listeners that serve a certificate.
     fn serving(&self, certificate: &ir::CertificateKey) -> impl Iterator<Item = &ir::ListenerKey> {
-        self.snapshot.config.listeners.values().filter_map(move |listener| match &listener.protocol {
-            ir::ListenerProtocol::Https(tls) => tls.certificates.contains(certificate).then_some(&listener.key),
-            ir::ListenerProtocol::Http => None,
+        self.snapshot.config.listeners.values().filter_map(move |listener| {
+            listener.protocol.termination()?.certificates.contains(certificate).then_some(&listener.key)
         })
     }
 
     fn compile_backend(&mut self, key: &ir::BackendKey) {
+        self.broken_tls.remove(key);
         // Endpoints of a backend that nobody names yet have no slot, and need none.
         let Some(slot) = self.slots.get(key) else { return };
         let slot = slot.0 as usize;
@@ -240,16 +282,19 @@ impl Compiler {
             let certificate = |key: &ir::CertificateKey| self.snapshot.live.certificates.get(key).cloned();
             BackendProgram::compile(backend, endpoints, &certificate, previous, &self.upkeep)
         });
+        if let Some(broken) = compiled.as_ref().and_then(|backend| backend.broken_tls()) {
+            self.broken_tls.insert(key.clone(), broken.to_string());
+        }
         self.backends.set(slot, compiled);
     }
 
     fn compile_tls(&mut self, key: &ir::ListenerKey) {
-        match self.snapshot.config.listeners.get(key).map(|listener| &listener.protocol) {
-            Some(ir::ListenerProtocol::Https(termination)) => {
+        match self.snapshot.config.listeners.get(key).and_then(|listener| listener.protocol.termination()) {
+            Some(termination) => {
                 let certificates = &self.snapshot.live.certificates;
                 self.tls.put(key, termination, &|key| certificates.get(key).cloned());
             }
-            Some(ir::ListenerProtocol::Http) | None => self.tls.remove(key),
+            None => self.tls.remove(key),
         }
     }
 
@@ -269,11 +314,59 @@ impl Compiler {
             }
         }
     }
+
+    fn compile_streams(&mut self, changes: &[Change]) {
+        let Self { streams, slots, retained_streams, single, metrics, workers, .. } = self;
+        streams.apply(changes, &mut |route| {
+            let kept = retained_streams.remove(&route.key);
+            let weights: Vec<u32> = route.backends.iter().map(|backend| backend.weight).collect();
+            let state = StreamState {
+                metrics: kept
+                    .as_ref()
+                    .map_or_else(|| metrics.streams.rule(&route.key), |kept| Arc::clone(&kept.metrics)),
+                pick: compile_pick(&weights, kept.as_ref().map(|kept| &kept.pick), single, *workers),
+                targets: route.backends.iter().map(|backend| compile_target(&backend.target, slots)).collect(),
+            };
+            let keep = Retained { metrics: Arc::clone(&state.metrics), pick: Arc::clone(&state.pick) };
+            retained_streams.insert(route.key.clone(), keep);
+            state
+        });
+        for change in changes {
+            if let (Some(Resource::StreamRoute(route)), None) = (&change.before, &change.after) {
+                retained_streams.remove(&route.key);
+                metrics.streams.remove_rule(&route.key);
+            }
+        }
+    }
+}
+
+fn compile_target(target: &ir::Target, slots: &Slots) -> CompiledTarget {
+    match target {
+        // Every key that a rule names has been given a slot before.
+        ir::Target::Backend(key) => {
+            slots.get(key).map_or(CompiledTarget::Fail(ir::Failure::InvalidBackend), CompiledTarget::Backend)
+        }
+        ir::Target::Invalid(failure) => CompiledTarget::Fail(*failure),
+    }
+}
+
+/// The state of the same weights goes on.
+fn compile_pick(
+    weights: &[u32],
+    kept: Option<&Arc<WeightedPick>>,
+    single: &Arc<WeightedPick>,
+    workers: usize,
+) -> Arc<WeightedPick> {
+    match kept {
+        _ if single.same_weights(weights) => Arc::clone(single),
+        Some(kept) if kept.same_weights(weights) => Arc::clone(kept),
+        _ => Arc::new(WeightedPick::new(weights, workers)),
+    }
 }
 
 fn compile_rule(
     route: &ir::Route,
-    kept: Option<&Retained>,
+    kept: Option<&Retained<RuleMetrics>>,
     slots: &Slots,
     single: &Arc<WeightedPick>,
     metrics: &Metrics,
@@ -283,33 +376,34 @@ fn compile_rule(
         ir::Action::Forward(backends) => backends.as_slice(),
         ir::Action::Redirect(_) | ir::Action::Fail(_) => &[],
     };
-    let target = |target: &ir::Target| match target {
-        // Every key that a rule names has been given a slot before.
-        ir::Target::Backend(key) => {
-            slots.get(key).map_or(CompiledTarget::Fail(ir::Failure::InvalidBackend), CompiledTarget::Backend)
-        }
-        ir::Target::Invalid(failure) => CompiledTarget::Fail(*failure),
-    };
+    let target = |target: &ir::Target| compile_target(target, slots);
     let compile_mirrors = |filters: &[ir::Filter]| -> Box<[CompiledMirror]> {
         mirrors(filters).map(|mirror| (target(&mirror.target), mirror.share)).collect()
     };
     let weights: Vec<u32> = backends.iter().map(|backend| backend.weight).collect();
-    let pick = match kept {
-        _ if single.same_weights(&weights) => Arc::clone(single),
-        Some(kept) if kept.pick.same_weights(&weights) => Arc::clone(&kept.pick),
-        _ => Arc::new(WeightedPick::new(&weights, workers)),
-    };
+    let pick = compile_pick(&weights, kept.map(|kept| &kept.pick), single, workers);
+    let mut targets: Box<[CompiledTarget]> = backends.iter().map(|backend| target(&backend.target)).collect();
+    let persistence = Persistence::compile(route).unwrap_or_else(|InvalidSession| {
+        // Broken means denied: requests of one session would be spread over all endpoints.
+        targets.fill(CompiledTarget::Fail(ir::Failure::InvalidFilter));
+        None
+    });
+    let backend_cors: Box<[_]> = backends.iter().map(|backend| cors(&backend.filters)).collect();
     let any_mirror = backends.iter().any(|backend| mirrors(&backend.filters).next().is_some());
     RuleState {
         metrics: kept.map_or_else(|| metrics.rule(&route.key), |kept| Arc::clone(&kept.metrics)),
         pick,
-        targets: backends.iter().map(|backend| target(&backend.target)).collect(),
+        persistence,
+        targets,
         mirrors: compile_mirrors(&route.filters),
         backend_mirrors: if any_mirror {
             backends.iter().map(|backend| compile_mirrors(&backend.filters)).collect()
         } else {
             Box::default()
         },
+        cors: cors(&route.filters),
+        backend_cors: if backend_cors.iter().any(Option::is_some) { backend_cors } else { Box::default() },
+        grpc: route.key.kind == ir::RouteKind::GrpcRoute,
     }
 }
 

@@ -5,19 +5,25 @@
 //! that the next program takes over by key.
 
 mod compile;
+mod cors;
+mod lives;
 mod rule;
 mod slots;
+mod stream;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portcullis_router::{Bind, Router};
+use portcullis_ir as ir;
+use portcullis_router::{Router, Streams};
 use portcullis_wire::{Digests, Version};
 
 pub(crate) use compile::{Compiler, Rejected};
+pub(crate) use cors::{Allowed, CompiledCors};
 pub(crate) use rule::{CompiledMirror, CompiledTarget, RuleState};
+pub(crate) use stream::StreamState;
 
-use crate::listen::{Facts, TlsTable};
+use crate::listen::{Facts, Life, Place, TlsTable};
 use crate::upstream::BackendProgram;
 
 /// A dense, stable number for a backend key: the rule's way to its backend without a hash lookup. A slot is reused
@@ -30,9 +36,12 @@ pub(crate) struct Program {
     pub(crate) version: Version,
     pub(crate) digests: Digests,
     pub(crate) router: Router<RuleState>,
+    pub(crate) streams: Streams<StreamState>,
     pub(crate) tls: TlsTable,
     /// What is wanted to be bound, and what is spoken there.
-    pub(crate) binds: Arc<BTreeMap<Bind, Facts>>,
+    pub(crate) binds: Arc<BTreeMap<Place, Facts>>,
+    /// Of the listeners whose connections are handed on.
+    pub(crate) lives: Arc<BTreeMap<ir::ListenerKey, Life>>,
     backends: imbl::Vector<Option<Arc<BackendProgram>>>,
     /// False until the first complete program: nothing is served before.
     pub(crate) complete: bool,
@@ -52,8 +61,10 @@ impl Default for Program {
             version: Version { epoch: 0, number: 0 },
             digests: Digests::default(),
             router: Router::new(),
+            streams: Streams::new(),
             tls: TlsTable::default(),
             binds: Arc::default(),
+            lives: Arc::default(),
             backends: imbl::Vector::new(),
             complete: false,
         }

@@ -1,5 +1,6 @@
 //! A backend, compiled: how to speak to it, and where it is.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use portcullis_ir as ir;
 use super::balance::Rng;
 use super::dns::{Dns, NamedSet};
 use super::endpoints::{Endpoint, EndpointRef, EndpointSet};
+use super::retries::{Retries, RetryToken};
 use super::tls::{BrokenTls, TlsCache, TlsPolicy, plain_identity};
 
 /// What compiling backends keeps between programs: TLS configurations and name resolution. One per process.
@@ -26,6 +28,7 @@ pub(crate) struct BackendProgram {
     pub(crate) identity: u64,
     pub(crate) transport: Transport,
     client_certificate: Option<Arc<ir::Certificate>>,
+    retries: Arc<Retries>,
 }
 
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub(crate) enum Transport {
     Tls(Arc<TlsPolicy>),
     /// The TLS material is broken: connecting is refused, plain text is never an alternative.
     Broken(BrokenTls),
+    /// The configuration says that nothing may be sent there.
+    Denied(ir::Failure),
 }
 
 impl Upkeep {
@@ -92,10 +97,11 @@ impl BackendProgram {
         let key = backend.tls.as_ref().and_then(|tls| tls.client_certificate.as_ref());
         let client_certificate = key.and_then(certificate);
         let kept = previous.filter(|previous| previous.speaks_like(backend, client_certificate.as_ref()));
-        let transport = match (&backend.tls, kept) {
-            (None, _) => Transport::Plain,
-            (Some(_), Some(previous)) => previous.transport.clone(),
-            (Some(tls), None) => match upkeep.tls.policy(backend.protocol, tls, client_certificate.as_deref()) {
+        let transport = match (backend.broken, &backend.tls, kept) {
+            (Some(failure), ..) => Transport::Denied(failure),
+            (None, None, _) => Transport::Plain,
+            (None, Some(_), Some(previous)) => previous.transport.clone(),
+            (None, Some(tls), None) => match upkeep.tls.policy(backend.protocol, tls, client_certificate.as_deref()) {
                 Ok(policy) => Transport::Tls(policy),
                 Err(broken) => Transport::Broken(broken),
             },
@@ -104,9 +110,10 @@ impl BackendProgram {
             Transport::Tls(policy) => policy.id,
             Transport::Plain => plain_identity(backend.protocol),
             // Never pooled; and never another's, should that change.
-            Transport::Broken(_) => u64::MAX,
+            Transport::Broken(_) | Transport::Denied(_) => u64::MAX,
         };
-        Arc::new(Self { backend: Arc::clone(backend), addresses, identity, transport, client_certificate })
+        let retries = previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.retries));
+        Arc::new(Self { backend: Arc::clone(backend), addresses, identity, transport, client_certificate, retries })
     }
 
     /// An endpoint for one request, counted as in flight until dropped; `avoid` is the one that a retry comes from.
@@ -115,6 +122,23 @@ impl BackendProgram {
             Addresses::Given(set) => set.pick(rng, avoid),
             Addresses::Named(names) => names.current().pick(rng, avoid),
         }
+    }
+
+    /// The endpoint with this address, counted as in flight until dropped, if it may take a request now.
+    pub(crate) fn stick(&self, address: SocketAddr) -> Option<EndpointRef> {
+        match &self.addresses {
+            Addresses::Given(set) => set.stick(address),
+            Addresses::Named(names) => names.current().stick(address),
+        }
+    }
+
+    /// Leave for one request to be tried again here; none while too many are.
+    pub(crate) fn retry(&self) -> Option<RetryToken> {
+        let active = |set: &EndpointSet| set.iter().fold(0, |sum: u32, endpoint| sum.saturating_add(endpoint.active()));
+        self.retries.begin(match &self.addresses {
+            Addresses::Given(set) => active(set),
+            Addresses::Named(names) => active(&names.current()),
+        })
     }
 
     #[cfg(test)]
@@ -141,11 +165,20 @@ impl BackendProgram {
         !matches!(self.transport, Transport::Plain)
     }
 
-    /// Why the backend refuses to connect, if it does.
-    pub(crate) fn broken(&self) -> Option<&BrokenTls> {
+    /// Why nothing may be sent to the backend, if so. Connecting is refused as well; whoever asks first can say more.
+    pub(crate) fn broken(&self) -> Option<ir::Failure> {
+        match &self.transport {
+            Transport::Denied(failure) => Some(*failure),
+            Transport::Broken(_) => Some(ir::Failure::InvalidBackendTls),
+            Transport::Plain | Transport::Tls(_) => None,
+        }
+    }
+
+    /// What is wrong with its TLS, found out when it was compiled.
+    pub(crate) fn broken_tls(&self) -> Option<&BrokenTls> {
         match &self.transport {
             Transport::Broken(broken) => Some(broken),
-            Transport::Plain | Transport::Tls(_) => None,
+            Transport::Plain | Transport::Tls(_) | Transport::Denied(_) => None,
         }
     }
 

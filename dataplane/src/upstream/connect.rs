@@ -2,9 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::{AlertDescription, CertificateError, Error as TlsError};
+use rustls::{AlertDescription, CertificateError, ClientConfig, Error as TlsError};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
@@ -15,6 +16,7 @@ use portcullis_ir as ir;
 use super::backend::{BackendProgram, Transport};
 use super::endpoints::Endpoint;
 use super::error::{ConnectError, TlsReason};
+use super::tls::TlsPolicy;
 use super::wire::Wire;
 
 /// After this an idle peer that vanished without a word is noticed.
@@ -55,20 +57,27 @@ impl Limit {
     }
 }
 
-/// Connects to `address` as the backend asks, before `deadline`. `http1` keeps HTTP/2 from being offered.
+/// Connects to `address` as the backend asks, before `deadline`. `http1` keeps HTTP/2 from being offered; `protocol` is
+/// what is spoken where nothing is agreed on by TLS.
 pub(super) async fn dial(
     backend: &BackendProgram,
+    protocol: ir::Protocol,
     address: SocketAddr,
     http1: bool,
     deadline: Instant,
 ) -> Result<Dialled, ConnectError> {
-    timeout_at(deadline.into(), dial_unbounded(backend, address, http1)).await.unwrap_or(Err(ConnectError::Timeout))
+    let dialling = dial_unbounded(backend, protocol, address, http1);
+    timeout_at(deadline.into(), dialling).await.unwrap_or(Err(ConnectError::Timeout))
 }
 
-async fn dial_unbounded(backend: &BackendProgram, address: SocketAddr, http1: bool) -> Result<Dialled, ConnectError> {
-    let protocol = backend.backend.protocol;
+async fn dial_unbounded(
+    backend: &BackendProgram,
+    protocol: ir::Protocol,
+    address: SocketAddr,
+    http1: bool,
+) -> Result<Dialled, ConnectError> {
     let policy = match &backend.transport {
-        Transport::Broken(_) => return Err(ConnectError::Misconfigured),
+        Transport::Broken(_) | Transport::Denied(_) => return Err(ConnectError::Misconfigured),
         Transport::Plain => {
             if http1 && protocol == ir::Protocol::Http2 {
                 return Err(ConnectError::Protocol);
@@ -84,8 +93,7 @@ async fn dial_unbounded(backend: &BackendProgram, address: SocketAddr, http1: bo
         (true, None) => return Err(ConnectError::Protocol),
     };
     let tcp = tcp(address).await?;
-    let tls = TlsConnector::from(config.clone()).connect(policy.server_name.clone(), tcp).await;
-    let wire = Wire::Tls(Box::new(tls.map_err(|error| ConnectError::Tls(tls_reason(&error)))?));
+    let wire = handshake(policy, config, tcp).await?;
     match (protocol, wire.negotiated_http2()) {
         (ir::Protocol::Http, agreed) => Ok(Dialled { wire, http2: agreed == Some(true) }),
         (ir::Protocol::Http2, Some(true)) => Ok(Dialled { wire, http2: true }),
@@ -93,7 +101,16 @@ async fn dial_unbounded(backend: &BackendProgram, address: SocketAddr, http1: bo
     }
 }
 
-async fn tcp(address: SocketAddr) -> Result<TcpStream, ConnectError> {
+pub(super) async fn handshake(
+    policy: &TlsPolicy,
+    config: &Arc<ClientConfig>,
+    tcp: TcpStream,
+) -> Result<Wire, ConnectError> {
+    let tls = TlsConnector::from(Arc::clone(config)).connect(policy.server_name.clone(), tcp).await;
+    Ok(Wire::Tls(Box::new(tls.map_err(|error| ConnectError::Tls(tls_reason(&error)))?)))
+}
+
+pub(super) async fn tcp(address: SocketAddr) -> Result<TcpStream, ConnectError> {
     let stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
         io::ErrorKind::TimedOut => ConnectError::Timeout,
         _ => ConnectError::Refused,
@@ -106,7 +123,7 @@ async fn tcp(address: SocketAddr) -> Result<TcpStream, ConnectError> {
 }
 
 /// The class of a failed handshake. Only the class leaves here.
-fn tls_reason(error: &io::Error) -> TlsReason {
+pub(super) fn tls_reason(error: &io::Error) -> TlsReason {
     let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) else {
         return TlsReason::Broken;
     };

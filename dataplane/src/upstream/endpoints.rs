@@ -93,6 +93,13 @@ impl EndpointSet {
         Some(EndpointRef::new(chosen))
     }
 
+    /// The endpoint with this address, if it is usable and answers connects as far as we know.
+    pub(crate) fn stick(&self, address: SocketAddr) -> Option<EndpointRef> {
+        // As all are: the usable ones are some of them in their order.
+        let found = self.usable.binary_search_by_key(&address, |endpoint| endpoint.address).ok()?;
+        self.usable.get(found).filter(|endpoint| endpoint.may_try(None) != Try::No).map(EndpointRef::new)
+    }
+
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.usable.is_empty()
@@ -154,17 +161,20 @@ impl Endpoint {
         self.failures.load(Ordering::Relaxed)
     }
 
-    pub(super) fn is_retired(&self) -> bool {
+    /// No current set holds it.
+    pub(crate) fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Relaxed)
     }
 
-    pub(super) fn connected(&self) {
+    /// It answered: what it failed before is forgotten.
+    pub(crate) fn connected(&self) {
         if self.failures() != 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
     }
 
-    pub(super) fn connect_failed(&self) {
+    /// It could not be reached: it is kept out for a while.
+    pub(crate) fn connect_failed(&self) {
         let before = self.failures.fetch_add(1, Ordering::Relaxed);
         let until = now_ms() + backoff_ms(before);
         self.retry_at.fetch_max(until, Ordering::Relaxed);

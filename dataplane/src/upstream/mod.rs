@@ -21,7 +21,10 @@ mod gate;
 mod http1;
 mod http2;
 mod pool;
+mod raw;
+mod retries;
 mod session;
+mod sticky;
 mod stream;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -39,7 +42,10 @@ pub(crate) use endpoints::{Endpoint, EndpointRef};
 pub(crate) use error::TlsReason;
 pub(crate) use error::{ConnectError, UpstreamError, UpstreamErrorKind};
 pub(crate) use gate::WRITE_BEHIND_HIGH;
+pub(crate) use raw::{Carry, Raw};
+pub(crate) use retries::RetryToken;
 pub(crate) use session::Upstream;
+pub(crate) use sticky::{Seal, Token, backend_mark};
 pub(crate) use upgraded::Upgraded;
 pub(crate) use upstreams::{Upstreams, Want};
 pub(crate) use weighted::WeightedPick;

@@ -28,6 +28,8 @@ pub(crate) struct TlsPolicy {
     pub(crate) config: Arc<ClientConfig>,
     /// Offers `http/1.1` alone, for upgrades; none where the backend speaks HTTP/2 only.
     pub(crate) http1_only: Option<Arc<ClientConfig>>,
+    /// Offers no protocol, for bytes that are handed on as they come.
+    pub(crate) raw: Arc<ClientConfig>,
 }
 
 /// Why a policy cannot be used. Shown to operators only.
@@ -152,6 +154,7 @@ fn build(
             builder.with_client_auth_cert(chain, key).map_err(|_| bad())?
         }
     };
+    let raw = Arc::new(config.clone());
     let http1_only = match protocol {
         ir::Protocol::Http => {
             let mut http1 = config.clone();
@@ -165,7 +168,7 @@ fn build(
         }
     };
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
-    Ok(TlsPolicy { id, server_name, config: Arc::new(config), http1_only })
+    Ok(TlsPolicy { id, server_name, config: Arc::new(config), http1_only, raw })
 }
 
 /// Identities below are those of plain text.

@@ -12,8 +12,10 @@ use super::endpoints::{Endpoint, EndpointRef};
 use super::error::ConnectError;
 use super::http2::{self, Opened, Site};
 use super::pool::{Pool, PoolKey};
+use super::raw::{self, Carry, Raw};
 use super::session::{Origin, Upstream};
 use super::stream::{OpenGuard, Stream};
+use super::tls::plain_identity;
 use super::wire::Wire;
 use crate::settings::HttpLimits;
 
@@ -25,6 +27,9 @@ pub(crate) enum Want {
     Fresh,
     /// HTTP/1.1, for an upgrade.
     Http1Only,
+    /// HTTP/2 even where the backend does not say that it speaks it (gRPC): with prior knowledge on plain text, by ALPN
+    /// on TLS.
+    Http2,
 }
 
 #[derive(Debug)]
@@ -53,11 +58,16 @@ impl Upstreams {
         want: Want,
         deadline: Instant,
     ) -> Result<Upstream, ConnectError> {
-        let key = PoolKey { identity: backend.identity, address: endpoint.address() };
-        let (may_http1, may_http2) = match (&backend.transport, backend.backend.protocol) {
-            (Transport::Broken(_), _) => return Err(ConnectError::Misconfigured),
+        let (identity, protocol) = match (&backend.transport, want) {
+            // As backends that say it: what is pooled for them is fit for this, and the other way round.
+            (Transport::Plain, Want::Http2) => (plain_identity(ir::Protocol::Http2), ir::Protocol::Http2),
+            _ => (backend.identity, backend.backend.protocol),
+        };
+        let key = PoolKey { identity, address: endpoint.address() };
+        let (may_http1, may_http2) = match (&backend.transport, protocol) {
+            (Transport::Broken(_) | Transport::Denied(_), _) => return Err(ConnectError::Misconfigured),
             (Transport::Plain, ir::Protocol::Http) => (true, false),
-            (Transport::Tls(_), ir::Protocol::Http) => (true, want != Want::Http1Only),
+            (Transport::Tls(_), ir::Protocol::Http) => (want != Want::Http2, want != Want::Http1Only),
             (_, ir::Protocol::Http2) => (false, true),
         };
         if want == Want::Http1Only && !may_http1 {
@@ -65,8 +75,9 @@ impl Upstreams {
         }
         if may_http2 {
             // Boxed: making a connection is the rare case, and its future is large.
-            match Box::pin(http2::open(self.site(backend, endpoint, key), deadline)).await? {
+            match Box::pin(http2::open(self.site(backend, endpoint, key, protocol), deadline)).await? {
                 Opened::Http2(stream) => return Ok(Upstream::http2(stream, self.origin(backend, endpoint, key))),
+                Opened::Http1(_) if !may_http1 => return Err(ConnectError::Protocol),
                 Opened::Http1(Some((wire, open))) => return self.fresh_http1(wire, open, backend, endpoint, key),
                 Opened::Http1(None) => {}
             }
@@ -78,6 +89,22 @@ impl Upstreams {
             return Ok(upstream);
         }
         Box::pin(self.dial_http1(backend, endpoint, key, want, deadline)).await
+    }
+
+    /// A new connection of bytes, never kept for another: over TLS if the backend asks for it, and never without. It
+    /// stands by `deadline` and within the backend's connect timeout; the outcome counts for or against the endpoint.
+    pub(crate) async fn connect_raw(
+        &self,
+        backend: &BackendProgram,
+        endpoint: &EndpointRef,
+        carry: Carry,
+        deadline: Instant,
+    ) -> Result<Raw, ConnectError> {
+        let open = self.pool.open().ok_or(ConnectError::Overloaded)?;
+        let limit = Limit::new(backend, deadline);
+        let dialled = raw::dial(backend, endpoint.address(), carry, limit.deadline).await;
+        limit.judge(endpoint, dialled.as_ref().map(|_| ()).map_err(|error| *error));
+        Ok(Raw::new(dialled?, open))
     }
 
     /// Idle HTTP/1 connections and open ones of any kind.
@@ -102,10 +129,11 @@ impl Upstreams {
     ) -> Result<Upstream, ConnectError> {
         let open = self.pool.open().ok_or(ConnectError::Overloaded)?;
         let limit = Limit::new(backend, deadline);
-        let dialled = dial(backend, key.address, want == Want::Http1Only, limit.deadline).await;
+        let protocol = backend.backend.protocol;
+        let dialled = dial(backend, protocol, key.address, want == Want::Http1Only, limit.deadline).await;
         limit.judge(endpoint, dialled.as_ref().map(|_| ()).map_err(|error| *error));
         // The far side may have learnt HTTP/2 since it last chose.
-        match http2::adopt(self.site(backend, endpoint, key), dialled?, open, limit.deadline).await? {
+        match http2::adopt(self.site(backend, endpoint, key, protocol), dialled?, open, limit.deadline).await? {
             Opened::Http2(stream) => Ok(Upstream::http2(stream, self.origin(backend, endpoint, key))),
             Opened::Http1(Some((wire, open))) => self.fresh_http1(wire, open, backend, endpoint, key),
             Opened::Http1(None) => Err(ConnectError::Protocol),
@@ -125,8 +153,14 @@ impl Upstreams {
         Upstream::http1(stream, false, self.origin(backend, endpoint, key)).ok_or(ConnectError::Protocol)
     }
 
-    fn site<'a>(&'a self, backend: &'a BackendProgram, endpoint: &'a EndpointRef, key: PoolKey) -> Site<'a> {
-        Site { pool: &self.pool, key, backend, endpoint: endpoint.shared() }
+    fn site<'a>(
+        &'a self,
+        backend: &'a BackendProgram,
+        endpoint: &'a EndpointRef,
+        key: PoolKey,
+        protocol: ir::Protocol,
+    ) -> Site<'a> {
+        Site { pool: &self.pool, key, backend, endpoint: endpoint.shared(), protocol }
     }
 
     fn origin(&self, backend: &BackendProgram, endpoint: &EndpointRef, key: PoolKey) -> Origin {

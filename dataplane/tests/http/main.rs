@@ -8,7 +8,9 @@
 
 mod bodies;
 mod client_address;
+mod cors;
 mod framing;
+mod grpc;
 mod h1_connection;
 mod h2_connection;
 mod h2_pairs;
@@ -17,7 +19,10 @@ mod local_answers;
 mod mirrors;
 mod responses;
 mod retries;
+mod retry_policies;
 mod routing;
+mod sessions;
 mod support;
 mod timeouts;
+mod tls_backends;
 mod upgrades;

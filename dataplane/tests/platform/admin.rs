@@ -43,7 +43,7 @@ async fn metrics_count_requests_by_rule_and_what_matched_none() {
     plane.put([http("web", port), redirect("shop", &["web"], "to.example")]).await;
     get(loopback(port), "/").await;
     for line in [
-        r#"portcullis_dataplane_requests_total{route_namespace="ns",route="shop",rule="0",class="3xx"} 1"#,
+        r#"portcullis_dataplane_requests_total{route_kind="HTTPRoute",route_namespace="ns",route="shop",rule="0",class="3xx"} 1"#,
         "portcullis_dataplane_config_stale 0",
         "portcullis_dataplane_config_version 1",
         "portcullis_dataplane_downstream_connections_total 1",

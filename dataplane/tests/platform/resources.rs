@@ -37,7 +37,24 @@ pub(super) fn behind_proxy(name: &str, port: u16) -> Resource {
 
 pub(super) fn https(name: &str, port: u16, host: &str, certificates: &[&str]) -> Resource {
     let certificates = certificates.iter().map(|&name| ir::CertificateKey::new("ns", name)).collect();
-    let protocol = ir::ListenerProtocol::Https(ir::TlsTermination { certificates });
+    let protocol = ir::ListenerProtocol::Https(ir::TlsTermination { certificates, client_validation: None });
+    Resource::Listener(Arc::new(listener(name, port, host, protocol)))
+}
+
+/// The same, asking clients for certificates of these roots.
+pub(super) fn https_asking(
+    name: &str,
+    port: u16,
+    host: &str,
+    certificate: &str,
+    mode: ir::ClientValidationMode,
+    roots: &[&[u8]],
+) -> Resource {
+    let client_validation = ir::ClientValidation { roots: roots.iter().map(|&root| root.into()).collect(), mode };
+    let protocol = ir::ListenerProtocol::Https(ir::TlsTermination {
+        certificates: vec![ir::CertificateKey::new("ns", certificate)],
+        client_validation: Some(client_validation),
+    });
     Resource::Listener(Arc::new(listener(name, port, host, protocol)))
 }
 
@@ -73,6 +90,8 @@ fn route(name: &str, listeners: &[&str], action: ir::Action) -> Resource {
         filters: Vec::new(),
         action,
         timeouts: ir::Timeouts::default(),
+        retry: None,
+        persistence: None,
     }))
 }
 
@@ -84,6 +103,7 @@ pub(super) fn backend(name: &str, address: SocketAddr) -> [Resource; 2] {
         tls: None,
         source: ir::Source::Endpoints,
         connect_timeout: Duration::from_secs(5),
+        broken: None,
     };
     let endpoints = ir::Endpoints { key, endpoints: vec![ir::Endpoint { address, ready: true }] };
     [Resource::Backend(Arc::new(backend)), Resource::Endpoints(Arc::new(endpoints))]

@@ -103,6 +103,8 @@ fn world(port: u16, backend: SocketAddr) -> Snapshot {
             filters: Vec::new(),
             action: Action::Forward(vec![target]),
             timeouts: Timeouts::default(),
+            retry: None,
+            persistence: None,
         })),
         Resource::Backend(Arc::new(Backend {
             key: key.clone(),
@@ -110,6 +112,7 @@ fn world(port: u16, backend: SocketAddr) -> Snapshot {
             tls: None,
             source: Source::Endpoints,
             connect_timeout: Duration::from_secs(1),
+            broken: None,
         })),
         Resource::Endpoints(Arc::new(Endpoints { key, endpoints: vec![Endpoint { address: backend, ready: true }] })),
     ]

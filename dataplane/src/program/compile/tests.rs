@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portcullis_router::{Outcome, Request};
+use portcullis_router::{Bind, Outcome, Request};
 use proptest::prelude::*;
 
 use super::*;
@@ -33,6 +33,7 @@ fn backend(name: &str) -> Resource {
         tls: None,
         source: ir::Source::Endpoints,
         connect_timeout: Duration::from_secs(1),
+        broken: None,
     }))
 }
 
@@ -67,6 +68,8 @@ fn route(name: &str, path: &str, backends: &[(&str, u32)]) -> Resource {
                 .collect(),
         ),
         timeouts: ir::Timeouts::default(),
+        retry: None,
+        persistence: None,
     }))
 }
 
@@ -181,7 +184,7 @@ fn series_end_with_their_rule() {
 fn a_listener_without_its_certificate_is_told_and_heals_when_it_comes() {
     let mut story = Story::begin();
     let key = ir::CertificateKey::new("ns", "c");
-    let tls = ir::TlsTermination { certificates: vec![key.clone()] };
+    let tls = ir::TlsTermination { certificates: vec![key.clone()], client_validation: None };
     let program = story.put([listener(ir::ListenerProtocol::Https(tls))]);
     let listener_key = ir::ListenerKey::new(gateway(), "web");
     assert!(program.tls.config(&listener_key).is_err());
@@ -196,6 +199,71 @@ fn a_listener_without_its_certificate_is_told_and_heals_when_it_comes() {
     let program = story.put([Resource::Certificate(Arc::new(certificate))]);
     assert!(program.tls.config(&listener_key).is_ok());
     assert_eq!(story.compiler.rejected(), []);
+}
+
+fn stream_route(name: &str, backends: &[(&str, u32)]) -> Resource {
+    let hostname = ir::RouteHostname { effective: ir::HostPattern::Any, written: ir::HostPattern::Any };
+    let listener = ir::ListenerKey::new(gateway(), "web");
+    let backends = backends
+        .iter()
+        .map(|&(name, weight)| ir::StreamBackend { target: ir::Target::Backend(backend_key(name)), weight });
+    Resource::StreamRoute(Arc::new(ir::StreamRoute {
+        key: ir::RouteKey::new(ir::RouteKind::TcpRoute, "ns", name, 0),
+        rule_name: None,
+        created: 0,
+        attachments: vec![ir::Attachment { listener, hostnames: vec![hostname] }],
+        backends: backends.collect(),
+    }))
+}
+
+fn stream_rule(program: &Program) -> Option<&StreamState> {
+    let listener = program.streams.listener(ir::Transport::Tcp, Bind { address: None, port: 80 })?;
+    program.streams.find(&listener.key, None).map(|rule| &rule.payload)
+}
+
+#[test]
+fn a_stream_rule_holds_its_backends_pick_state_and_counters_as_any_rule_does() {
+    let mut story = Story::begin();
+    let first = story.put([listener(ir::ListenerProtocol::Tcp), stream_route("r", &[("b", 3), ("c", 1)])]);
+    assert!(stream_rule(&first).unwrap().pick(&first, 0).is_none(), "the backend is not there yet");
+    let second = story.put([backend("b"), backend("c")]);
+    let state = stream_rule(&second).unwrap();
+    let picked: Vec<_> = (0..4).map(|_| state.pick(&second, 0).unwrap().backend.key.name.to_string()).collect();
+    assert_eq!(picked.iter().filter(|name| **name == "b").count(), 3);
+    state.metrics.outcome(crate::observe::Outcome::Ok);
+
+    let third = story.put([stream_route("r", &[("c", 3), ("d", 1)])]);
+    let kept = stream_rule(&third).unwrap();
+    assert!(Arc::ptr_eq(&state.pick, &kept.pick) && Arc::ptr_eq(&state.metrics, &kept.metrics));
+    assert!(kept.names(&third, &backend_key("c")) && !kept.names(&third, &backend_key("b")));
+    assert!(story.metrics.render(None).contains(r#"route_kind="TCPRoute""#));
+    story.remove(ResourceKey::StreamRoute(ir::RouteKey::new(ir::RouteKind::TcpRoute, "ns", "r", 0)));
+    assert!(!story.metrics.render(None).contains(r#"route_kind="TCPRoute""#));
+}
+
+#[test]
+fn a_backend_whose_tls_cannot_be_had_is_told_until_it_heals() {
+    let mut story = Story::begin();
+    let with = |roots: Vec<Box<[u8]>>| {
+        let Resource::Backend(plain) = backend("b") else { panic!("a backend") };
+        let tls = ir::BackendTls {
+            hostname: ir::Host::parse("b.example").unwrap(),
+            subject_alt_names: Vec::new(),
+            roots,
+            client_certificate: None,
+        };
+        Resource::Backend(Arc::new(ir::Backend { tls: Some(tls), ..(*plain).clone() }))
+    };
+    let bad: Vec<Box<[u8]>> = vec![b"no certificate".as_slice().into()];
+    let told = |story: &Story| story.compiler.degraded().into_iter().map(|it| it.key).collect::<Vec<_>>();
+    story.put([with(bad.clone())]);
+    assert_eq!(told(&story), [ResourceKey::Backend(backend_key("b"))]);
+    assert_eq!(story.compiler.rejected(), []);
+    story.put([backend("b")]);
+    assert_eq!(told(&story), []);
+    story.put([with(bad)]);
+    story.remove(ResourceKey::Backend(backend_key("b")));
+    assert_eq!(told(&story), []);
 }
 
 #[derive(Clone, Debug)]

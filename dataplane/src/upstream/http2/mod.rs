@@ -10,6 +10,7 @@ mod stream;
 use std::sync::Arc;
 use std::time::Instant;
 
+use portcullis_ir as ir;
 use tokio::time::timeout_at;
 
 pub(super) use hosts::Hosts;
@@ -40,11 +41,13 @@ pub(super) struct Site<'a> {
     pub(super) key: PoolKey,
     pub(super) backend: &'a BackendProgram,
     pub(super) endpoint: &'a Arc<Endpoint>,
+    /// Spoken where nothing is agreed on by TLS.
+    pub(super) protocol: ir::Protocol,
 }
 
 /// A stream on a connection with room, on a new connection, or the news that the far side speaks HTTP/1.1.
 pub(super) async fn open(site: Site<'_>, deadline: Instant) -> Result<Opened, ConnectError> {
-    let Site { pool, key, backend, endpoint } = site;
+    let Site { pool, key, backend, endpoint, protocol } = site;
     loop {
         let place = pool.hosts().find(key, pool);
         let mut task = match place {
@@ -70,7 +73,7 @@ pub(super) async fn open(site: Site<'_>, deadline: Instant) -> Result<Opened, Co
         let limit = Limit::new(backend, deadline);
         let opened = match pool.open() {
             None => Err(ConnectError::Overloaded),
-            Some(open) => match dial(backend, key.address, false, limit.deadline).await {
+            Some(open) => match dial(backend, protocol, key.address, false, limit.deadline).await {
                 Ok(dialled) => adopt_for(site, dialled, open, limit.deadline, &mut task).await,
                 Err(error) => Err(error),
             },
@@ -105,7 +108,7 @@ async fn adopt_for(
     deadline: Instant,
     task: &mut Option<Dial>,
 ) -> Result<Opened, ConnectError> {
-    let Site { pool, key, backend, endpoint } = site;
+    let Site { pool, key, backend, endpoint, protocol: _ } = site;
     let Dialled { wire, http2 } = dialled;
     if !http2 {
         if backend.is_tls() {

@@ -98,3 +98,24 @@ async fn an_unrelated_edit_keeps_the_tls_configuration_and_a_policy_edit_does_no
         assert_ne!(world.recompile(over_tls(Protocol::Http, other), &[], Some(&before)).identity, before.identity);
     }
 }
+
+#[tokio::test]
+async fn a_session_finds_its_endpoint_only_while_that_can_take_requests() {
+    let world = World::new();
+    let program = compile(&world, &[("10.0.0.2:80", true), ("10.0.0.1:80", true), ("10.0.0.3:80", false)], None);
+    for (address, found) in [
+        ("10.0.0.1:80", true),
+        ("10.0.0.2:80", true),
+        // Terminating, while others are ready.
+        ("10.0.0.3:80", false),
+        ("10.0.0.1:81", false),
+        ("169.254.169.254:80", false),
+    ] {
+        let endpoint = program.stick(address.parse().unwrap());
+        assert_eq!(endpoint.map(|it| it.address().to_string()), found.then(|| address.to_owned()));
+    }
+    let held = program.stick("10.0.0.1:80".parse().unwrap()).unwrap();
+    assert_eq!(held.active(), 1);
+    held.connect_failed();
+    assert!(program.stick("10.0.0.1:80".parse().unwrap()).is_none(), "in back-off");
+}

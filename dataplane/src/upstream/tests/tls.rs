@@ -1,13 +1,16 @@
 //! Whom we speak TLS with, and whom not.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use portcullis_ir as ir;
 use portcullis_ir::Protocol;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::support::authority::{Authority, tls_backend};
 use super::support::http2_backend::{Http2Backend, Options, numbered};
-use super::support::{World, exchange, get, key, over_tls, plain};
+use super::support::{PATIENCE, World, exchange, get, key, over_tls, plain};
+use crate::upstream::raw::{Carry, Raw};
 use crate::upstream::{BackendProgram, ConnectError, TlsReason, Want};
 
 const ALPN: &[&str] = &["http/1.1"];
@@ -169,7 +172,64 @@ async fn broken_material_never_falls_back_to_plain_text() {
     let backend = super::support::raw_backend::RawBackend::start(&[super::support::raw_backend::Do::Echo]).await;
     let program = world.program(over_tls(Protocol::Http, tls), &[backend.address]);
     assert_eq!(world.connect(&program).await.unwrap_err(), ConnectError::Misconfigured);
-    assert!(program.broken().is_some_and(|broken| broken.to_string().contains("CA bundle")));
+    assert!(program.broken_tls().is_some_and(|broken| broken.to_string().contains("CA bundle")));
     assert_ne!(program.identity, world.program(plain(Protocol::Http), &[]).identity);
+    assert_eq!(backend.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_listed_wildcard_is_carried_as_such() {
+    let listed = |it: &Authority| it.policy("app.test", &["*.mesh.test"]);
+    assert_eq!(meet(&["*.mesh.test"], &[], listed).await.as_deref(), Ok("app.test"));
+    assert_eq!(meet(&["cart.mesh.test"], &[], listed).await, refused(TlsReason::WrongName));
+    // The certificate's own wildcard stands for a listed name below it.
+    let listed = |it: &Authority| it.policy("app.test", &["cart.mesh.test"]);
+    assert_eq!(meet(&["*.mesh.test"], &[], listed).await.as_deref(), Ok("app.test"));
+}
+
+#[tokio::test]
+async fn bytes_are_handed_on_over_tls_without_a_protocol_of_ours() {
+    let (world, authority) = (World::new(), Authority::new());
+    // A backend that insists on a protocol of its own would refuse a client that names others.
+    let address = tls_backend(authority.identity(&["app.test"], &[]).server_config(None, &["mqtt"])).await;
+    for protocol in [Protocol::Http, Protocol::Http2] {
+        let program = world.program(over_tls(protocol, authority.policy("app.test", &[])), &[address]);
+        let mut raw = raw(&world, &program).await.unwrap();
+        raw.write_all(b"anything\r\n\r\n").await.unwrap();
+        raw.flush().await.unwrap();
+        let mut answer = [0; 15];
+        raw.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        assert_eq!(world.upstreams.counts().1, 1, "it counts as open");
+        drop(raw);
+        assert_eq!(world.upstreams.counts().1, 0);
+    }
+    let stranger = world.program(over_tls(Protocol::Http, Authority::new().policy("app.test", &[])), &[address]);
+    assert_eq!(raw(&world, &stranger).await.unwrap_err(), ConnectError::Tls(TlsReason::UntrustedIssuer));
+    assert_eq!(world.upstreams.counts().1, 0);
+}
+
+async fn raw(world: &World, program: &Arc<BackendProgram>) -> Result<Raw, ConnectError> {
+    let endpoint = world.upstreams.pick(program, None).unwrap();
+    world.upstreams.connect_raw(program, &endpoint, Carry::Bytes, Instant::now() + PATIENCE).await
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_a_backend_that_the_configuration_calls_broken() {
+    let (world, authority) = (World::new(), Authority::new());
+    let backend = super::support::raw_backend::RawBackend::start(&[super::support::raw_backend::Do::Echo]).await;
+    for tls in [None, Some(authority.policy("app.test", &[]))] {
+        let failure = ir::Failure::InvalidBackendTls;
+        let broken = ir::Backend { tls: tls.clone(), broken: Some(failure), ..plain(Protocol::Http) };
+        let program = world.program(broken.clone(), &[backend.address]);
+        assert_eq!(program.broken(), Some(failure));
+        assert_eq!(world.connect(&program).await.unwrap_err(), ConnectError::Misconfigured);
+        assert_eq!(world.connect_wanting(&program, Want::Http1Only).await.unwrap_err(), ConnectError::Misconfigured);
+        assert_eq!(raw(&world, &program).await.unwrap_err(), ConnectError::Misconfigured);
+        // It heals with the next configuration.
+        let healed = world.recompile(ir::Backend { broken: None, ..broken }, &[backend.address], Some(&program));
+        assert_eq!(healed.broken(), None);
+        assert_eq!(healed.is_tls(), tls.is_some());
+    }
     assert_eq!(backend.connections(), 0);
 }

@@ -72,10 +72,30 @@ impl Setup {
             tls: None,
             source: ir::Source::Endpoints,
             connect_timeout: Duration::from_secs(5),
+            broken: None,
         })));
         let mut endpoints: Vec<_> = addresses.iter().map(|&address| ir::Endpoint { address, ready: true }).collect();
         endpoints.sort();
         self.snapshot.insert(ir::Resource::Endpoints(Arc::new(ir::Endpoints { key, endpoints })));
+        self
+    }
+
+    /// Changes a backend that was added before.
+    pub fn change_backend(mut self, name: &str, change: impl FnOnce(&mut ir::Backend)) -> Self {
+        let mut backend = (*self.snapshot.config.backends[&backend_key(name)]).clone();
+        change(&mut backend);
+        self.snapshot.insert(ir::Resource::Backend(Arc::new(backend)));
+        self
+    }
+
+    /// Changes every rule that was added before.
+    pub fn change_routes(mut self, change: impl Fn(&mut ir::Route)) -> Self {
+        let routes: Vec<_> = self.snapshot.config.routes.values().cloned().collect();
+        for route in routes {
+            let mut route = (*route).clone();
+            change(&mut route);
+            self.snapshot.insert(ir::Resource::Route(Arc::new(route)));
+        }
         self
     }
 
@@ -92,6 +112,8 @@ impl Setup {
             filters: Vec::new(),
             action: ir::Action::Forward(vec![to("b")]),
             timeouts: ir::Timeouts::default(),
+            retry: None,
+            persistence: None,
         };
         change(&mut route);
         self.snapshot.insert(ir::Resource::Route(Arc::new(route)));
@@ -169,7 +191,7 @@ fn free_port() -> u16 {
 }
 
 pub fn backend_key(name: &str) -> ir::BackendKey {
-    ir::BackendKey { kind: ir::BackendKind::Service, namespace: "test".into(), name: name.into(), port: 80 }
+    ir::BackendKey::service("test", name, 80)
 }
 
 pub fn to(name: &str) -> ir::WeightedBackend {

@@ -1,9 +1,14 @@
 //! HTTP/2 clients and backends over the `h2` crate, on plain text.
 
+use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use h2::RecvStream;
 use h2::client::SendRequest;
+use h2::server::SendResponse;
 use http::{HeaderMap, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -52,6 +57,39 @@ pub async fn exchange(
         Answer { head, body, trailers: stream.trailers().await.unwrap() }
     })
     .await
+}
+
+/// A backend that does with each stream what `serve` says; streams are numbered from 0, over all connections.
+pub async fn backend<S, F>(serve: S) -> SocketAddr
+where
+    S: Fn(Request<RecvStream>, SendResponse<Bytes>, usize) -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (serve, number) = (Arc::new(serve), Arc::new(AtomicUsize::new(0)));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (serve, number) = (Arc::clone(&serve), Arc::clone(&number));
+            tokio::spawn(async move {
+                let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+                while let Some(Ok((request, respond))) = connection.accept().await {
+                    tokio::spawn(serve(request, respond, number.fetch_add(1, Ordering::Relaxed)));
+                }
+            });
+        }
+    });
+    address
+}
+
+/// A whole request body.
+pub async fn body_of(stream: &mut RecvStream) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Some(Ok(piece)) = stream.data().await {
+        let _ = stream.flow_control().release_capacity(piece.len());
+        body.extend_from_slice(&piece);
+    }
+    body
 }
 
 /// A backend that echoes body and request trailers; its answer names method, path and authority in headers.

@@ -4,6 +4,7 @@ pub mod backend;
 pub mod client;
 pub mod gateway;
 pub mod h2;
+pub mod tls;
 
 pub use backend::{Backend, Seen};
 pub use client::{Client, Response};

@@ -141,7 +141,8 @@ pub(in crate::upstream::tests) fn key() -> ir::BackendKey {
 }
 
 pub(in crate::upstream::tests) fn plain(protocol: ir::Protocol) -> ir::Backend {
-    ir::Backend { key: key(), protocol, tls: None, source: ir::Source::Endpoints, connect_timeout: PATIENCE }
+    let source = ir::Source::Endpoints;
+    ir::Backend { key: key(), protocol, tls: None, source, connect_timeout: PATIENCE, broken: None }
 }
 
 pub(in crate::upstream::tests) fn over_tls(protocol: ir::Protocol, tls: ir::BackendTls) -> ir::Backend {
