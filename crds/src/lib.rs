@@ -16,8 +16,8 @@ pub use backend::{
 };
 pub use parameters::{
     AccessLog, AccessLogMode, Autoscaling, DisruptionBudget, EnvironmentVariable, ExternalTrafficPolicy,
-    GatewayParameters, GatewayParametersSpec, GatewayParametersStatus, ImagePullSecret, InvalidParameter, PodOverlay,
-    ProxyProtocol, Resources, ServiceSettings, ServiceType,
+    GatewayParameters, GatewayParametersSpec, GatewayParametersStatus, ImagePullSecret, InvalidParameter, IpFamily,
+    IpFamilyPolicy, PodOverlay, ProxyProtocol, Resources, ServiceSettings, ServiceType,
 };
 pub use write::{Manifest, manifests};
 

@@ -82,6 +82,8 @@ fn the_rules_that_no_bound_can_say_are_in_the_definitions() {
         "sample goes with mode Sampled",
         "externalTrafficPolicy goes with type LoadBalancer or NodePort",
         "loadBalancerClass and loadBalancerSourceRanges go with type LoadBalancer",
+        "ipFamilyPolicy SingleStack goes with one entry of ipFamilies",
+        "each family stands once",
         "PORTCULLIS_NODE is set by Portcullis",
     ] {
         assert!(all.contains(message), "{message}");

@@ -39,6 +39,14 @@ fn no_role_is_bound_to_anybody_but_the_controller() {
 }
 
 #[test]
+fn the_class_outlives_the_release_for_its_finalizer_would_wait_for_a_controller_that_is_gone() {
+    let text = read("charts/portcullis/templates/gatewayclass.yaml");
+    for document in text.split("\n---\n") {
+        assert!(document.contains("  annotations:\n    helm.sh/resource-policy: keep\n"), "{document}");
+    }
+}
+
+#[test]
 fn both_charts_are_of_the_release_of_the_workspace() {
     for chart in ["portcullis", "portcullis-crds"] {
         let text = read(&format!("charts/{chart}/Chart.yaml"));

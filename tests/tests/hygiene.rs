@@ -10,14 +10,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
-use portcullis_translate::SUPPORTED_FEATURES;
+use portcullis_translate::all_features;
 
 const MEDIAN_LINES: usize = 150;
 const LONG_FILE: usize = 400;
 const TOO_LONG_FILE: usize = 600;
 
 /// Files over 400 lines, and why they are not two files.
-const LONG_FILES: &[(&str, &str)] = &[];
+const LONG_FILES: &[(&str, &str)] = &[
+    ("controller/translate/tests/laws/world.rs", "one generator per kind, and all of them refer to each other's names"),
+    ("dataplane/src/http/exchange.rs", "one state machine, read from top to bottom"),
+    ("dataplane/src/http/forward.rs", "the order of a request's tries, which is one decision"),
+    ("dataplane/src/observe/metrics.rs", "one table of series"),
+    ("dataplane/src/program/compile.rs", "one pass over what changed"),
+];
 
 /// Crates without a clock, I/O, randomness or async: what they compute follows from their arguments.
 const PURE: &[&str] = &[
@@ -286,10 +292,10 @@ fn every_page_of_the_documentation_is_linked_from_its_front_page() {
 }
 
 #[test]
-fn the_readme_names_the_features_that_the_gateway_class_publishes() {
+fn the_readme_names_every_feature_that_a_gateway_class_can_publish() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let named: BTreeSet<&str> = readme.split(|c: char| !c.is_ascii_alphanumeric()).collect();
-    let missing = SUPPORTED_FEATURES.iter().filter(|feature| !named.contains(**feature));
+    let missing = all_features().filter(|feature| !named.contains(feature));
     none(&missing.map(|feature| format!("README.md does not name {feature}")).collect::<Vec<_>>());
 }
 

@@ -7,6 +7,7 @@ use gateway_api::gateways::{Gateway, GatewayAddresses};
 use portcullis_ir::GatewayKey;
 
 use crate::Settings;
+use crate::conflicts::{Carrier, Distinction};
 use crate::listener::InvalidListener;
 
 /// Most addresses of a Gateway (`GatewaySpec.addresses`).
@@ -49,7 +50,8 @@ pub(crate) fn bind_addresses(gateway: &Gateway, settings: &Settings) -> Result<V
 /// Which Gateway binds which address and port. Gateways claim in order of age; what is taken is the younger's problem.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
-    taken: BTreeMap<(Option<IpAddr>, u16), GatewayKey>,
+    /// By address, port, and whether it is a port of UDP.
+    taken: BTreeMap<(Option<IpAddr>, u16, bool), GatewayKey>,
 }
 
 impl Claims {
@@ -58,20 +60,21 @@ impl Claims {
         &mut self,
         gateway: &GatewayKey,
         addresses: &[IpAddr],
-        port: u16,
+        &Distinction { port, carrier, hostname: _ }: &Distinction,
     ) -> Result<(), InvalidListener> {
+        let udp = carrier == Carrier::Udp;
         let wanted: Vec<Option<IpAddr>> = match addresses {
             [] => vec![None],
             some => some.iter().copied().map(Some).collect(),
         };
         for address in &wanted {
-            if let Some(by) = self.taken.get(&(*address, port)).filter(|by| *by != gateway) {
+            if let Some(by) = self.taken.get(&(*address, port, udp)).filter(|by| *by != gateway) {
                 let address = address.map_or_else(|| "*".to_owned(), |address| address.to_string());
                 return Err(InvalidListener::PortTaken { address, port, by: by.to_string() });
             }
         }
         for address in wanted {
-            self.taken.insert((address, port), gateway.clone());
+            self.taken.insert((address, port, udp), gateway.clone());
         }
         Ok(())
     }
@@ -80,6 +83,8 @@ impl Claims {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use portcullis_ir::HostPattern;
+
     use super::*;
 
     #[test]
@@ -88,10 +93,13 @@ mod tests {
         let one: IpAddr = "127.0.0.1".parse().unwrap();
         let two: IpAddr = "127.0.0.2".parse().unwrap();
         let mut claims = Claims::default();
-        assert_eq!(claims.claim(&a, &[one], 80), Ok(()));
-        assert_eq!(claims.claim(&a, &[one], 80), Ok(()), "two listeners of one Gateway share a port");
-        assert_eq!(claims.claim(&b, &[two], 80), Ok(()));
-        assert_eq!(claims.claim(&b, &[one], 81), Ok(()));
-        assert!(claims.claim(&b, &[one, two], 80).is_err());
+        let at = |port, carrier| Distinction { port, carrier, hostname: HostPattern::Any };
+        let (http, other) = (at(80, Carrier::Http), at(81, Carrier::Http));
+        assert_eq!(claims.claim(&a, &[one], &http), Ok(()));
+        assert_eq!(claims.claim(&a, &[one], &http), Ok(()), "two listeners of one Gateway share a port");
+        assert_eq!(claims.claim(&b, &[two], &http), Ok(()));
+        assert_eq!(claims.claim(&b, &[one], &other), Ok(()));
+        assert!(claims.claim(&b, &[one, two], &at(80, Carrier::Tcp)).is_err());
+        assert_eq!(claims.claim(&b, &[one], &at(80, Carrier::Udp)), Ok(()), "a port of UDP is another port");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portcullis_ir::{Attachment, HostPattern, ListenerKey, RouteHostname};
+use portcullis_ir::{Attachment, HostPattern, ListenerKey, RouteHostname, RouteKind};
 
 use crate::condition::Reason;
 use crate::gateway::{AttachPoints, Takes};
@@ -19,12 +19,10 @@ pub(crate) struct Section<'a> {
 /// Why a parent takes nothing of a route.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotAttached {
-    #[error("Gateway {gateway} has no listener {wanted}; correct sectionName or port")]
-    NoMatchingParent { gateway: String, wanted: String },
-    #[error(
-        "no listener that is meant allows HTTPRoutes of namespace {namespace}; see its allowedRoutes and conditions"
-    )]
-    NotAllowed { namespace: String },
+    #[error("{parent} has no listener {wanted}; correct sectionName or port")]
+    NoMatchingParent { parent: String, wanted: String },
+    #[error("no listener that is meant allows {kind}s of namespace {namespace}; see its allowedRoutes and conditions")]
+    NotAllowed { kind: RouteKind, namespace: String },
     #[error("no hostname of the route is one of the listeners' ({listeners}); change either")]
     NoMatchingHostname { listeners: String },
 }
@@ -43,25 +41,25 @@ impl NotAttached {
 /// hostname with it (`ParentReference`, `HTTPRouteSpec.hostnames`). No hostnames mean every host.
 pub(crate) fn attach(
     reader: &Reader<'_, '_>,
-    namespace: &Arc<str>,
+    (kind, namespace): (RouteKind, &Arc<str>),
     section: Section<'_>,
-    gateway: &AttachPoints,
+    parent: &AttachPoints,
     hostnames: &[HostPattern],
 ) -> Result<BTreeMap<ListenerKey, Vec<RouteHostname>>, NotAttached> {
-    let meant: Vec<_> = (gateway.points.iter())
+    let meant: Vec<_> = (parent.points.iter())
         .filter(|point| section.name.is_none_or(|name| *point.listener.name == *name))
         .filter(|point| section.port.is_none_or(|port| point.port == port))
         .collect();
     if meant.is_empty() {
-        let gateway = gateway.key.to_string();
-        return Err(NotAttached::NoMatchingParent { gateway, wanted: section.to_string() });
+        let parent = parent.parent.to_string();
+        return Err(NotAttached::NoMatchingParent { parent, wanted: section.to_string() });
     }
     let allowing: Vec<_> = (meant.into_iter())
         .filter_map(|point| point.takes.as_ref().map(|takes| (&point.listener, takes)))
-        .filter(|(_, takes)| takes.http_routes && allows(reader, namespace, gateway, takes))
+        .filter(|(_, takes)| takes.kinds.contains(&kind) && allows(reader, namespace, parent, takes))
         .collect();
     if allowing.is_empty() {
-        return Err(NotAttached::NotAllowed { namespace: namespace.to_string() });
+        return Err(NotAttached::NotAllowed { kind, namespace: namespace.to_string() });
     }
     let attached: BTreeMap<_, _> = (allowing.iter())
         .map(|(listener, takes)| ((*listener).clone(), intersect(&takes.hostname, hostnames)))
@@ -83,11 +81,11 @@ pub(crate) fn attachments(listeners: &BTreeMap<ListenerKey, Vec<RouteHostname>>)
     listeners.iter().map(attachment).collect()
 }
 
-fn allows(reader: &Reader<'_, '_>, namespace: &Arc<str>, gateway: &AttachPoints, takes: &Takes) -> bool {
+fn allows(reader: &Reader<'_, '_>, namespace: &Arc<str>, parent: &AttachPoints, takes: &Takes) -> bool {
     // The labels are looked at only where they matter, so that a label elsewhere recompiles nothing.
     let object = takes.namespaces.asks_for_labels().then(|| reader.namespace(namespace)).flatten();
     let labels = object.as_ref().and_then(|object| object.metadata.labels.as_ref());
-    takes.namespaces.allows(&gateway.key.namespace, namespace, labels)
+    takes.namespaces.allows(&parent.namespace, namespace, labels)
 }
 
 fn intersect(listener: &HostPattern, hostnames: &[HostPattern]) -> Vec<RouteHostname> {

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_ir::{Backend, BackendKey, BackendKind, Endpoints, Protocol, Source};
+use portcullis_ir::{Backend, BackendKey, BackendKind, Endpoints, Protocol, RouteKind, Source, Transport};
 
 use crate::condition::Reason;
 use crate::filter_view::RefView;
 use crate::grants::{From, To, permitted};
 use crate::service;
+use crate::tls_policy;
 use crate::world::Reader;
 use crate::{Kind, NamespacedName, ObjectRef};
 
@@ -40,8 +41,13 @@ pub(crate) enum InvalidReference {
     UnknownPort { to: NamespacedName, port: i32, known: String },
     #[error("port {port} is not the port of every endpoint of Backend {to} ({known}); leave the port out")]
     BackendPort { to: NamespacedName, port: i32, known: String },
-    #[error("port {port} of Service {to} is {protocol}, which no HTTPRoute can use; use a TCP port")]
-    Transport { to: NamespacedName, port: u16, protocol: String },
+    #[error(
+        "port {port} of Service {to} is {protocol}, which no {route} can use; use a {} port",
+        route.transport().as_str()
+    )]
+    Transport { to: NamespacedName, port: u16, protocol: String, route: RouteKind },
+    #[error("Backend {to} is reached over TCP, which no {route} can use; use a Service with a UDP port")]
+    TransportOfBackend { to: NamespacedName, route: RouteKind },
     #[error(
         "appProtocol {protocol:?} of Service {to} port {port} is not supported; use kubernetes.io/h2c, kubernetes.io/ws or none"
     )]
@@ -56,7 +62,7 @@ impl InvalidReference {
     /// The reason that it gives `ResolvedRefs`.
     pub(crate) fn reason(&self) -> Reason {
         match self {
-            Self::Kind { .. } | Self::ExternalName { .. } => Reason::InvalidKind,
+            Self::Kind { .. } | Self::ExternalName { .. } | Self::TransportOfBackend { .. } => Reason::InvalidKind,
             Self::NotPermitted { .. } => Reason::RefNotPermitted,
             Self::NotFound { .. } | Self::NoPort { .. } | Self::UnknownPort { .. } | Self::BackendPort { .. } => {
                 Reason::BackendNotFound
@@ -70,14 +76,15 @@ impl InvalidReference {
 /// Resolves the references of one route and remembers what it used.
 pub(crate) struct Resolver<'r, 'w, 'a> {
     reader: &'r Reader<'w, 'a>,
+    from: RouteKind,
     namespace: Arc<str>,
     used: BTreeSet<BackendKey>,
 }
 
 impl<'r, 'w, 'a> Resolver<'r, 'w, 'a> {
-    /// For references that a HTTPRoute of `namespace` makes.
-    pub(crate) fn new(reader: &'r Reader<'w, 'a>, namespace: &Arc<str>) -> Self {
-        Self { reader, namespace: Arc::clone(namespace), used: BTreeSet::new() }
+    /// For references that a route of `namespace` makes.
+    pub(crate) fn new(reader: &'r Reader<'w, 'a>, from: RouteKind, namespace: &Arc<str>) -> Self {
+        Self { reader, from, namespace: Arc::clone(namespace), used: BTreeSet::new() }
     }
 
     pub(crate) fn resolve(&mut self, view: RefView<'_>) -> Result<BackendKey, InvalidReference> {
@@ -113,7 +120,7 @@ impl<'r, 'w, 'a> Resolver<'r, 'w, 'a> {
             BackendKind::Service => "",
             BackendKind::Backend => portcullis_crds::GROUP,
         };
-        let from = From { group: "gateway.networking.k8s.io", kind: "HTTPRoute", namespace: &self.namespace };
+        let from = From { group: "gateway.networking.k8s.io", kind: self.from.as_str(), namespace: &self.namespace };
         let target = To { group, kind: kind_name(kind), namespace: &to.namespace, name: &to.name };
         if permitted(from, target, &self.reader.grants(&to.namespace)) {
             Ok(())
@@ -126,11 +133,14 @@ impl<'r, 'w, 'a> Resolver<'r, 'w, 'a> {
         let Some(found) = self.reader.service(&to) else {
             return Err(self.missing(BackendKind::Service, Kind::Service, to));
         };
-        let number = service::resolve_port(&to, &found, port)?;
-        Ok(BackendKey::service(to.namespace, to.name, number))
+        let number = service::resolve_port(&to, &found, port, self.from)?;
+        Ok(BackendKey::new(BackendKind::Service, to.namespace, to.name, number, self.from.transport()))
     }
 
     fn backend(&self, to: NamespacedName, port: Option<i32>) -> Result<BackendKey, InvalidReference> {
+        if self.from.transport() != Transport::Tcp {
+            return Err(InvalidReference::TransportOfBackend { to, route: self.from });
+        }
         let Some(plan) = self.reader.backend_plan(&to) else {
             return Err(self.missing(BackendKind::Backend, Kind::Backend, to));
         };
@@ -159,14 +169,19 @@ pub(crate) fn compile(reader: &Reader<'_, '_>, key: &BackendKey, old: Option<&Co
         BackendKind::Service => match reader.service(&name) {
             None => return CompiledBackend::default(),
             Some(found) => {
+                let (tls, broken) = match tls_policy::on_port(reader, key, &found) {
+                    Ok(tls) => (tls, None),
+                    Err(failure) => (None, Some(failure)),
+                };
                 let backend = Backend {
                     key: key.clone(),
                     protocol: service::protocol(&found, key.port).unwrap_or(Protocol::Http),
-                    tls: None,
+                    tls,
                     source: Source::Endpoints,
                     connect_timeout: CONNECT_TIMEOUT,
+                    broken,
                 };
-                let endpoints = service::endpoints(&found, key.port, &reader.slices(&name));
+                let endpoints = service::endpoints(&found, key.port, key.transport, &reader.slices(&name));
                 (backend, Some(Endpoints { key: key.clone(), endpoints }))
             }
         },

@@ -3,24 +3,16 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ConfigMap;
 use portcullis_crds as crds;
 use portcullis_ir::{Backend, BackendKey, BackendTls, Endpoint, Endpoints, Host, Protocol, Source};
 
 use crate::backend::CONNECT_TIMEOUT;
 use crate::condition::{ConditionType, Reason, Verdict};
-use crate::tls::{InvalidPem, trusted_roots};
+use crate::trust::{self, MAX_CA_REFS, MAX_NAMES, Roots};
 use crate::world::Reader;
-use crate::{Kind, NamespacedName, ObjectRef, duration};
+use crate::{NamespacedName, duration};
 
-/// The key of a ConfigMap that holds trusted certificates.
-const CA_KEY: &str = "ca.crt";
 const MAX_ENDPOINTS: usize = 16;
-/// Most ConfigMaps with CA certificates.
-const MAX_CA_REFS: usize = 8;
-/// Most subject alternative names, and the longest.
-const MAX_NAMES: usize = 5;
-const MAX_NAME: usize = 253;
 /// Bounds of `connectTimeout`.
 const CONNECT_TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
 
@@ -64,7 +56,7 @@ pub(crate) enum InvalidBackend {
     #[error("spec.tls must give exactly one of caCertificateRefs and wellKnownCACertificates; add or remove one")]
     Trust,
     #[error(
-        "spec.tls.subjectAltNames[{0}] does not give the field of its type; give hostname for Hostname, uri for URI"
+        "spec.tls.subjectAltNames[{0}] does not give the field of its type alone, or not in its form; give a host name as hostname for Hostname, a URI with its scheme as uri for URI"
     )]
     SubjectAltName(usize),
     #[error("spec.tls names more than {MAX_CA_REFS} ConfigMaps or {MAX_NAMES} subjectAltNames; remove some")]
@@ -154,6 +146,7 @@ fn usable(
         tls: tls.as_ref().map(|tls| translate_tls(reader, name, tls)).transpose()?,
         source: if names.is_empty() { Source::Endpoints } else { Source::Names(names) },
         connect_timeout: connect_timeout.as_deref().map_or(Ok(CONNECT_TIMEOUT), parse_timeout)?,
+        broken: None,
     };
     addresses.sort_unstable();
     addresses.dedup();
@@ -179,43 +172,23 @@ fn translate_tls(
     if ca_certificate_refs.len() > MAX_CA_REFS || subject_alt_names.len() > MAX_NAMES {
         return Err(InvalidBackend::TooMuchTls);
     }
-    let mut roots: Vec<Box<[u8]>> = Vec::new();
+    let mut roots = Roots::default();
     for crds::CaCertificateRef { name } in ca_certificate_refs {
         let name = NamespacedName::new(backend.namespace.clone(), name.as_str());
-        for root in config_map_roots(reader, &name)? {
-            if !roots.contains(&root) {
-                roots.push(root);
-            }
-        }
+        roots.add(reader, &name).map_err(|problem| InvalidBackend::CaCertificate { name, problem })?;
     }
     let names = subject_alt_names.iter().enumerate().map(|(at, crds::SubjectAltName { kind, hostname, uri })| {
         let name = match (kind, hostname, uri) {
-            (crds::SubjectAltNameType::Hostname, Some(name), None) => Some(name.to_ascii_lowercase()),
-            (crds::SubjectAltNameType::Uri, None, Some(uri)) => Some(uri.clone()),
+            (crds::SubjectAltNameType::Hostname, Some(name), None) => trust::dns_name(name),
+            (crds::SubjectAltNameType::Uri, None, Some(uri)) => trust::uri(uri),
             _ => None,
         };
-        let name = name.filter(|name| (1..=MAX_NAME).contains(&name.len()));
-        name.map(String::into_boxed_str).ok_or(InvalidBackend::SubjectAltName(at))
+        name.ok_or(InvalidBackend::SubjectAltName(at))
     });
     Ok(BackendTls {
         hostname: Host::parse(hostname).map_err(|_| InvalidBackend::TlsHostname(hostname.clone()))?,
         subject_alt_names: names.collect::<Result<_, _>>()?,
-        roots,
+        roots: roots.into_inner(),
         client_certificate: None,
     })
-}
-
-/// The trusted certificates of a ConfigMap. An empty set would mean "the system's", so it is refused.
-fn config_map_roots(reader: &Reader<'_, '_>, name: &NamespacedName) -> Result<Vec<Box<[u8]>>, InvalidBackend> {
-    let refuse = |problem: String| InvalidBackend::CaCertificate { name: name.clone(), problem };
-    let Some(found) = reader.config_map(name) else {
-        return Err(match reader.invalid(&ObjectRef::namespaced(Kind::ConfigMap, name)) {
-            Some(why) => refuse(format!("cannot be read: {why}")),
-            None => refuse("does not exist; create it or correct the name".to_owned()),
-        });
-    };
-    let ConfigMap { data, .. } = &*found;
-    let pem = data.as_ref().and_then(|data| data.get(CA_KEY));
-    let pem = pem.ok_or_else(|| refuse(format!("has no key {CA_KEY}; put the certificates there as PEM")))?;
-    trusted_roots(pem.as_bytes()).map_err(|error: InvalidPem| refuse(format!("is invalid: {error}")))
 }

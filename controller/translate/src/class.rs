@@ -1,4 +1,4 @@
-//! GatewayClasses: which are ours, and what we can do.
+//! GatewayClasses: which are ours.
 
 use std::sync::Arc;
 
@@ -7,44 +7,6 @@ use gateway_api::gatewayclasses::GatewayClass;
 use crate::condition::{ConditionType, Reason, Verdict};
 use crate::parameters::{self, InvalidParameters};
 use crate::{Inputs, Settings};
-
-/// Names of `supportedFeatures`, sorted ("Implementations MUST publish it … in ascending alphabetical order"). Only
-/// what is built: what stands here is what conformance is tested against.
-pub const SUPPORTED_FEATURES: [&str; 33] = [
-    "Gateway",
-    "GatewayAddressEmpty",
-    "GatewayHTTPListenerIsolation",
-    "GatewayHTTPSListenerDetectMisdirectedRequests",
-    "GatewayInfrastructure",
-    "GatewayPort8080",
-    "GatewayRouteHostnameIntersectionPrecedence",
-    "GatewayStaticAddresses",
-    "HTTPRoute",
-    "HTTPRoute303RedirectStatusCode",
-    "HTTPRoute307RedirectStatusCode",
-    "HTTPRoute308RedirectStatusCode",
-    "HTTPRouteBackendProtocolH2C",
-    "HTTPRouteBackendProtocolWebSocket",
-    "HTTPRouteBackendRequestHeaderModification",
-    "HTTPRouteBackendTimeout",
-    "HTTPRouteBackendURLRewrite",
-    "HTTPRouteDestinationPortMatching",
-    "HTTPRouteHostRewrite",
-    "HTTPRouteMethodMatching",
-    "HTTPRouteNamedRouteRule",
-    "HTTPRouteParentRefPort",
-    "HTTPRoutePathRedirect",
-    "HTTPRoutePathRewrite",
-    "HTTPRoutePortRedirect",
-    "HTTPRouteQueryParamMatching",
-    "HTTPRouteRequestMirror",
-    "HTTPRouteRequestMultipleMirrors",
-    "HTTPRouteRequestPercentageMirror",
-    "HTTPRouteRequestTimeout",
-    "HTTPRouteResponseHeaderModification",
-    "HTTPRouteSchemeRedirect",
-    "ReferenceGrant",
-];
 
 /// A class that is ours, and its parameters.
 #[derive(Debug)]
@@ -76,14 +38,4 @@ pub(crate) fn plan(inputs: &Inputs, settings: &Settings, class: &Arc<GatewayClas
         },
     };
     Some(ClassPlan { parameters })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn features_are_published_in_ascending_order_each_once() {
-        assert!(SUPPORTED_FEATURES.is_sorted_by(|a, b| a < b));
-    }
 }

@@ -13,6 +13,8 @@ pub enum ConditionType {
     Conflicted,
     OverlappingTlsConfig,
     PartiallyInvalid,
+    InsecureFrontendValidationMode,
+    SupportedVersion,
 }
 
 /// The reasons that we give.
@@ -22,11 +24,14 @@ pub enum Reason {
     AddressNotAssigned,
     AddressNotUsable,
     BackendNotFound,
+    ConfigurationChanged,
+    Conflicted,
     HostnameConflict,
     IncompatibleFilters,
     Invalid,
     /// Not in the specification: a Backend that exists and cannot be used.
     InvalidBackend,
+    InvalidCaCertificateKind,
     InvalidCaCertificateRef,
     InvalidCertificateRef,
     InvalidClientCertificateRef,
@@ -39,17 +44,24 @@ pub enum Reason {
     NoMatchingListenerHostname,
     NoMatchingParent,
     NoResources,
+    NoValidCaCertificate,
+    NotAllowed,
     NotAllowedByListeners,
     OverlappingHostnames,
+    ParentNotAccepted,
+    ParentNotProgrammed,
     Pending,
     PortUnavailable,
     Programmed,
     ProtocolConflict,
     RefNotPermitted,
     ResolvedRefs,
+    SupportedVersion,
+    TargetNotFound,
     UnsupportedAddress,
     UnsupportedProtocol,
     UnsupportedValue,
+    UnsupportedVersion,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,13 +91,15 @@ impl Verdict {
 }
 
 impl ConditionType {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Accepted,
         Self::Programmed,
         Self::ResolvedRefs,
         Self::Conflicted,
         Self::OverlappingTlsConfig,
         Self::PartiallyInvalid,
+        Self::InsecureFrontendValidationMode,
+        Self::SupportedVersion,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -96,6 +110,8 @@ impl ConditionType {
             Self::Conflicted => "Conflicted",
             Self::OverlappingTlsConfig => "OverlappingTLSConfig",
             Self::PartiallyInvalid => "PartiallyInvalid",
+            Self::InsecureFrontendValidationMode => "InsecureFrontendValidationMode",
+            Self::SupportedVersion => "SupportedVersion",
         }
     }
 }
@@ -107,10 +123,13 @@ impl Reason {
             Self::AddressNotAssigned => "AddressNotAssigned",
             Self::AddressNotUsable => "AddressNotUsable",
             Self::BackendNotFound => "BackendNotFound",
+            Self::ConfigurationChanged => "ConfigurationChanged",
+            Self::Conflicted => "Conflicted",
             Self::HostnameConflict => "HostnameConflict",
             Self::IncompatibleFilters => "IncompatibleFilters",
             Self::Invalid => "Invalid",
             Self::InvalidBackend => "InvalidBackend",
+            Self::InvalidCaCertificateKind => "InvalidCACertificateKind",
             Self::InvalidCaCertificateRef => "InvalidCACertificateRef",
             Self::InvalidCertificateRef => "InvalidCertificateRef",
             Self::InvalidClientCertificateRef => "InvalidClientCertificateRef",
@@ -123,17 +142,24 @@ impl Reason {
             Self::NoMatchingListenerHostname => "NoMatchingListenerHostname",
             Self::NoMatchingParent => "NoMatchingParent",
             Self::NoResources => "NoResources",
+            Self::NoValidCaCertificate => "NoValidCACertificate",
+            Self::NotAllowed => "NotAllowed",
             Self::NotAllowedByListeners => "NotAllowedByListeners",
             Self::OverlappingHostnames => "OverlappingHostnames",
+            Self::ParentNotAccepted => "ParentNotAccepted",
+            Self::ParentNotProgrammed => "ParentNotProgrammed",
             Self::Pending => "Pending",
             Self::PortUnavailable => "PortUnavailable",
             Self::Programmed => "Programmed",
             Self::ProtocolConflict => "ProtocolConflict",
             Self::RefNotPermitted => "RefNotPermitted",
             Self::ResolvedRefs => "ResolvedRefs",
+            Self::SupportedVersion => "SupportedVersion",
+            Self::TargetNotFound => "TargetNotFound",
             Self::UnsupportedAddress => "UnsupportedAddress",
             Self::UnsupportedProtocol => "UnsupportedProtocol",
             Self::UnsupportedValue => "UnsupportedValue",
+            Self::UnsupportedVersion => "UnsupportedVersion",
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Rules and their backendRefs write the same filters in two unrelated type trees. Both become one view.
+//! Rules and their backendRefs, of HTTPRoutes and of GRPCRoutes, write the same filters in unrelated type trees. All
+//! become one view.
 
-use gateway_api::httproutes as api;
+use gateway_api::experimental::{grpcroutes as grpc, httproutes as api};
 
 pub(crate) struct FilterView<'a> {
     pub(crate) kind: FilterKind,
@@ -9,6 +10,8 @@ pub(crate) struct FilterView<'a> {
     pub(crate) mirror: Option<MirrorView<'a>>,
     pub(crate) redirect: Option<RedirectView<'a>>,
     pub(crate) rewrite: Option<RewriteView<'a>>,
+    pub(crate) cors: Option<CorsView<'a>>,
+    pub(crate) external_auth: Option<ExternalAuthView<'a>>,
     /// Group, kind and name of an `extensionRef`.
     pub(crate) extension: Option<(&'a str, &'a str, &'a str)>,
 }
@@ -22,6 +25,7 @@ pub(crate) enum FilterKind {
     UrlRewrite,
     ExtensionRef,
     Cors,
+    ExternalAuth,
 }
 
 pub(crate) struct HeadersView<'a> {
@@ -60,6 +64,30 @@ pub(crate) struct RewriteView<'a> {
     pub(crate) path: Option<PathView<'a>>,
 }
 
+pub(crate) struct CorsView<'a> {
+    pub(crate) allow_origins: &'a [String],
+    pub(crate) allow_methods: &'a [String],
+    pub(crate) allow_headers: &'a [String],
+    pub(crate) expose_headers: &'a [String],
+    pub(crate) allow_credentials: bool,
+    pub(crate) max_age: Option<i32>,
+}
+
+pub(crate) struct ExternalAuthView<'a> {
+    pub(crate) is_grpc: bool,
+    pub(crate) backend: RefView<'a>,
+    /// `allowedHeaders` of `grpc`, if that is given.
+    pub(crate) grpc_headers: Option<&'a [String]>,
+    pub(crate) http: Option<HttpAuthView<'a>>,
+    pub(crate) max_body: Option<i64>,
+}
+
+pub(crate) struct HttpAuthView<'a> {
+    pub(crate) path: Option<&'a str>,
+    pub(crate) allowed_headers: &'a [String],
+    pub(crate) allowed_response_headers: &'a [String],
+}
+
 /// A path modifier: whether it replaces a prefix, and what is given for either kind.
 pub(crate) struct PathView<'a> {
     pub(crate) prefix: bool,
@@ -77,8 +105,42 @@ impl FilterKind {
             Self::UrlRewrite => "URLRewrite",
             Self::ExtensionRef => "ExtensionRef",
             Self::Cors => "CORS",
+            Self::ExternalAuth => "ExternalAuth",
         }
     }
+}
+
+/// The view of an optional `HTTPHeaderFilter`.
+macro_rules! headers_view {
+    ($headers:expr) => {
+        $headers.as_ref().map(|headers| HeadersView {
+            set: headers.set.iter().flatten().map(|one| (&*one.name, &*one.value)).collect(),
+            add: headers.add.iter().flatten().map(|one| (&*one.name, &*one.value)).collect(),
+            remove: headers.remove.as_deref().unwrap_or_default(),
+        })
+    };
+}
+
+/// The view of an optional `HTTPRequestMirrorFilter`.
+macro_rules! mirror_view {
+    ($mirror:expr, $api:ident, $filter:ident, $reference:ident, $fraction:ident) => {
+        $mirror.as_ref().map(|$api::$filter { backend_ref, fraction, percent }| {
+            let $api::$reference { group, kind, name, namespace, port } = backend_ref;
+            MirrorView {
+                backend: RefView {
+                    group: group.as_deref(),
+                    kind: kind.as_deref(),
+                    name,
+                    namespace: namespace.as_deref(),
+                    port: *port,
+                },
+                percent: *percent,
+                fraction: fraction
+                    .as_ref()
+                    .map(|$api::$fraction { denominator, numerator }| (*numerator, *denominator)),
+            }
+        })
+    };
 }
 
 /// The view of a filter type. Every field is named, so that one that is new breaks the build.
@@ -86,12 +148,14 @@ macro_rules! filter_view {
     (
         $filter:ident, $kind:ident, $redirect:ident, $scheme:ident, $rewrite:ident, $mirror:ident, $mirror_ref:ident,
         $fraction:ident, $redirect_path:ident, $redirect_path_kind:ident, $rewrite_path:ident, $rewrite_path_kind:ident,
-        $extension:ident
+        $extension:ident, $cors:ident, $auth:ident, $auth_ref:ident, $auth_grpc:ident, $auth_http:ident,
+        $auth_body:ident, $auth_protocol:ident
     ) => {
         impl<'a> From<&'a api::$filter> for FilterView<'a> {
             fn from(filter: &'a api::$filter) -> Self {
                 let api::$filter {
-                    cors: _,
+                    cors,
+                    external_auth,
                     extension_ref,
                     request_header_modifier,
                     request_mirror,
@@ -109,33 +173,11 @@ macro_rules! filter_view {
                         api::$kind::UrlRewrite => FilterKind::UrlRewrite,
                         api::$kind::ExtensionRef => FilterKind::ExtensionRef,
                         api::$kind::Cors => FilterKind::Cors,
+                        api::$kind::ExternalAuth => FilterKind::ExternalAuth,
                     },
-                    request_headers: request_header_modifier.as_ref().map(|headers| HeadersView {
-                        set: headers.set.iter().flatten().map(|one| (&*one.name, &*one.value)).collect(),
-                        add: headers.add.iter().flatten().map(|one| (&*one.name, &*one.value)).collect(),
-                        remove: headers.remove.as_deref().unwrap_or_default(),
-                    }),
-                    response_headers: response_header_modifier.as_ref().map(|headers| HeadersView {
-                        set: headers.set.iter().flatten().map(|one| (&*one.name, &*one.value)).collect(),
-                        add: headers.add.iter().flatten().map(|one| (&*one.name, &*one.value)).collect(),
-                        remove: headers.remove.as_deref().unwrap_or_default(),
-                    }),
-                    mirror: request_mirror.as_ref().map(|api::$mirror { backend_ref, fraction, percent }| {
-                        let api::$mirror_ref { group, kind, name, namespace, port } = backend_ref;
-                        MirrorView {
-                            backend: RefView {
-                                group: group.as_deref(),
-                                kind: kind.as_deref(),
-                                name,
-                                namespace: namespace.as_deref(),
-                                port: *port,
-                            },
-                            percent: *percent,
-                            fraction: fraction
-                                .as_ref()
-                                .map(|api::$fraction { denominator, numerator }| (*numerator, *denominator)),
-                        }
-                    }),
+                    request_headers: headers_view!(request_header_modifier),
+                    response_headers: headers_view!(response_header_modifier),
+                    mirror: mirror_view!(request_mirror, api, $mirror, $mirror_ref, $fraction),
                     redirect: request_redirect.as_ref().map(
                         |api::$redirect { hostname, path, port, scheme, status_code }| RedirectView {
                             scheme: scheme.as_ref().map(|scheme| match scheme {
@@ -164,6 +206,53 @@ macro_rules! filter_view {
                             },
                         ),
                     }),
+                    cors: cors.as_ref().map(
+                        |api::$cors {
+                             allow_credentials,
+                             allow_headers,
+                             allow_methods,
+                             allow_origins,
+                             expose_headers,
+                             max_age,
+                         }| CorsView {
+                            allow_origins: allow_origins.as_deref().unwrap_or_default(),
+                            allow_methods: allow_methods.as_deref().unwrap_or_default(),
+                            allow_headers: allow_headers.as_deref().unwrap_or_default(),
+                            expose_headers: expose_headers.as_deref().unwrap_or_default(),
+                            allow_credentials: allow_credentials.unwrap_or_default(),
+                            max_age: *max_age,
+                        },
+                    ),
+                    external_auth: external_auth.as_ref().map(
+                        |api::$auth { backend_ref, forward_body, grpc, http, protocol }| {
+                            let api::$auth_ref { group, kind, name, namespace, port } = backend_ref;
+                            ExternalAuthView {
+                                is_grpc: *protocol == api::$auth_protocol::Grpc,
+                                backend: RefView {
+                                    group: group.as_deref(),
+                                    kind: kind.as_deref(),
+                                    name,
+                                    namespace: namespace.as_deref(),
+                                    port: *port,
+                                },
+                                grpc_headers: grpc.as_ref().map(|api::$auth_grpc { allowed_headers }| {
+                                    allowed_headers.as_deref().unwrap_or_default()
+                                }),
+                                http: http.as_ref().map(
+                                    |api::$auth_http { allowed_headers, allowed_response_headers, path }| {
+                                        HttpAuthView {
+                                            path: path.as_deref(),
+                                            allowed_headers: allowed_headers.as_deref().unwrap_or_default(),
+                                            allowed_response_headers: allowed_response_headers
+                                                .as_deref()
+                                                .unwrap_or_default(),
+                                        }
+                                    },
+                                ),
+                                max_body: forward_body.as_ref().and_then(|api::$auth_body { max_size }| *max_size),
+                            }
+                        },
+                    ),
                     extension: extension_ref
                         .as_ref()
                         .map(|api::$extension { group, kind, name }| (&**group, &**kind, &**name)),
@@ -186,7 +275,14 @@ filter_view!(
     HttpRouteRulesFiltersRequestRedirectPathType,
     HttpRouteRulesFiltersUrlRewritePath,
     HttpRouteRulesFiltersUrlRewritePathType,
-    HttpRouteRulesFiltersExtensionRef
+    HttpRouteRulesFiltersExtensionRef,
+    HttpRouteRulesFiltersCors,
+    HttpRouteRulesFiltersExternalAuth,
+    HttpRouteRulesFiltersExternalAuthBackendRef,
+    HttpRouteRulesFiltersExternalAuthGrpc,
+    HttpRouteRulesFiltersExternalAuthHttp,
+    HttpRouteRulesFiltersExternalAuthForwardBody,
+    HttpRouteRulesFiltersExternalAuthProtocol
 );
 
 filter_view!(
@@ -202,5 +298,65 @@ filter_view!(
     HttpRouteRulesBackendRefsFiltersRequestRedirectPathType,
     HttpRouteRulesBackendRefsFiltersUrlRewritePath,
     HttpRouteRulesBackendRefsFiltersUrlRewritePathType,
-    HttpRouteRulesBackendRefsFiltersExtensionRef
+    HttpRouteRulesBackendRefsFiltersExtensionRef,
+    HttpRouteRulesBackendRefsFiltersCors,
+    HttpRouteRulesBackendRefsFiltersExternalAuth,
+    HttpRouteRulesBackendRefsFiltersExternalAuthBackendRef,
+    HttpRouteRulesBackendRefsFiltersExternalAuthGrpc,
+    HttpRouteRulesBackendRefsFiltersExternalAuthHttp,
+    HttpRouteRulesBackendRefsFiltersExternalAuthForwardBody,
+    HttpRouteRulesBackendRefsFiltersExternalAuthProtocol
+);
+
+/// The same for a GRPCRoute, which has fewer kinds of filter.
+macro_rules! grpc_filter_view {
+    ($filter:ident, $kind:ident, $mirror:ident, $mirror_ref:ident, $fraction:ident, $extension:ident) => {
+        impl<'a> From<&'a grpc::$filter> for FilterView<'a> {
+            fn from(filter: &'a grpc::$filter) -> Self {
+                let grpc::$filter {
+                    extension_ref,
+                    request_header_modifier,
+                    request_mirror,
+                    response_header_modifier,
+                    r#type,
+                } = filter;
+                FilterView {
+                    kind: match r#type {
+                        grpc::$kind::RequestHeaderModifier => FilterKind::RequestHeaderModifier,
+                        grpc::$kind::ResponseHeaderModifier => FilterKind::ResponseHeaderModifier,
+                        grpc::$kind::RequestMirror => FilterKind::RequestMirror,
+                        grpc::$kind::ExtensionRef => FilterKind::ExtensionRef,
+                    },
+                    request_headers: headers_view!(request_header_modifier),
+                    response_headers: headers_view!(response_header_modifier),
+                    mirror: mirror_view!(request_mirror, grpc, $mirror, $mirror_ref, $fraction),
+                    redirect: None,
+                    rewrite: None,
+                    cors: None,
+                    external_auth: None,
+                    extension: extension_ref
+                        .as_ref()
+                        .map(|grpc::$extension { group, kind, name }| (&**group, &**kind, &**name)),
+                }
+            }
+        }
+    };
+}
+
+grpc_filter_view!(
+    GrpcRouteRulesFilters,
+    GrpcRouteRulesFiltersType,
+    GrpcRouteRulesFiltersRequestMirror,
+    GrpcRouteRulesFiltersRequestMirrorBackendRef,
+    GrpcRouteRulesFiltersRequestMirrorFraction,
+    GrpcRouteRulesFiltersExtensionRef
+);
+
+grpc_filter_view!(
+    GrpcRouteRulesBackendRefsFilters,
+    GrpcRouteRulesBackendRefsFiltersType,
+    GrpcRouteRulesBackendRefsFiltersRequestMirror,
+    GrpcRouteRulesBackendRefsFiltersRequestMirrorBackendRef,
+    GrpcRouteRulesBackendRefsFiltersRequestMirrorFraction,
+    GrpcRouteRulesBackendRefsFiltersExtensionRef
 );

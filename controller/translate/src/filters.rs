@@ -4,41 +4,24 @@
 //! would have been processed by that filter MUST receive a HTTP error response" (`HTTPRouteFilter.type`): any filter
 //! that cannot be honoured makes its rule deny.
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use portcullis_ir::{
-    BackendKey, Filter, Fraction, HeaderEdits, Host, Mirror, PathRewrite, PathView as RequestPath, Redirect, Target,
-    UrlRewrite,
+    BackendKey, Filter, Fraction, Host, Mirror, PathRewrite, PathView as RequestPath, Redirect, Target, UrlRewrite,
 };
 
 use crate::condition::Reason;
-use crate::filter_view::{
-    FilterKind, FilterView, HeadersView, MirrorView, PathView, RedirectView, RefView, RewriteView,
-};
+use crate::cors::{self, InvalidCors};
+use crate::external_auth::{self, InvalidExternalAuth};
+use crate::filter_view::{FilterKind, FilterView, MirrorView, PathView, RedirectView, RefView, RewriteView};
+use crate::header_edits;
+use crate::lenient::UNKNOWN_FILTER;
 
 /// Most filters of a rule or of one of its backendRefs.
 const MAX_FILTERS: usize = 16;
 /// Longest header value (`HTTPHeader.value`).
-const MAX_VALUE: usize = 4096;
+pub(crate) const MAX_VALUE: usize = 4096;
 /// Longest replacement (`HTTPPathModifier`).
 const MAX_PATH: usize = 1024;
-
-/// Names that frame a message or a connection. They are decided by what is sent, so editing them would only lie;
-/// `host` is changed by URLRewrite.
-const NOT_EDITABLE: [&str; 13] = [
-    "connection",
-    "content-length",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-connection",
-    "sec-websocket-accept",
-    "sec-websocket-key",
-    "te",
-    "trailer",
-    "trailers",
-    "transfer-encoding",
-    "upgrade",
-];
 
 #[derive(Debug, Default)]
 pub(crate) struct Filters {
@@ -62,8 +45,12 @@ pub(crate) enum Place {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidFilter {
-    #[error("filter {0} is not supported yet; remove it")]
-    Unsupported(&'static str),
+    #[error("filter type {0:?} is not known; remove the filter")]
+    UnknownType(String),
+    #[error("{0}")]
+    Cors(#[from] InvalidCors),
+    #[error("{0}")]
+    ExternalAuth(#[from] InvalidExternalAuth),
     #[error("filter ExtensionRef to {0} is of a kind that is not known; remove it")]
     Extension(String),
     #[error("filter {0} is not supported on a backendRef; move it to the rule")]
@@ -133,11 +120,11 @@ pub(crate) fn translate<'a>(
         let empty = || InvalidFilter::Empty(view.kind.as_str());
         match view.kind {
             FilterKind::RequestHeaderModifier => {
-                let edits = edits(view.request_headers.as_ref().ok_or_else(empty)?)?;
+                let edits = header_edits::translate(view.request_headers.as_ref().ok_or_else(empty)?)?;
                 all.filters.push(Filter::RequestHeaders(edits));
             }
             FilterKind::ResponseHeaderModifier => {
-                let edits = edits(view.response_headers.as_ref().ok_or_else(empty)?)?;
+                let edits = header_edits::translate(view.response_headers.as_ref().ok_or_else(empty)?)?;
                 all.filters.push(Filter::ResponseHeaders(edits));
             }
             FilterKind::RequestMirror => {
@@ -154,9 +141,17 @@ pub(crate) fn translate<'a>(
                 let rewrite = rewrite(view.rewrite.as_ref().ok_or_else(empty)?, prefixes)?;
                 all.filters.push(Filter::UrlRewrite(rewrite));
             }
-            FilterKind::Cors => return Err(InvalidFilter::Unsupported("CORS")),
+            FilterKind::Cors => {
+                all.filters.push(Filter::Cors(cors::translate(view.cors.as_ref().ok_or_else(empty)?)?));
+            }
+            FilterKind::ExternalAuth => {
+                return Err(external_auth::refuse(view.external_auth.as_ref().ok_or_else(empty)?).into());
+            }
             FilterKind::ExtensionRef => {
                 let (group, kind, name) = view.extension.ok_or_else(empty)?;
+                if group == UNKNOWN_FILTER {
+                    return Err(InvalidFilter::UnknownType(kind.to_owned()));
+                }
                 return Err(InvalidFilter::Extension(format!("{kind}.{group} {name}")));
             }
         }
@@ -172,7 +167,8 @@ fn check_together(views: &[FilterView<'_>], place: Place) -> Result<(), InvalidF
         if !many && views[..at].iter().any(|earlier| earlier.kind == view.kind) {
             return Err(InvalidFilter::Repeated(view.kind.as_str()));
         }
-        let whole = matches!(view.kind, FilterKind::RequestMirror | FilterKind::RequestRedirect);
+        // A preflight is answered before a backend is chosen.
+        let whole = matches!(view.kind, FilterKind::RequestMirror | FilterKind::RequestRedirect | FilterKind::Cors);
         if whole && matches!(place, Place::BackendRef { .. }) {
             return Err(InvalidFilter::OnBackend(view.kind.as_str()));
         }
@@ -186,49 +182,6 @@ fn check_together(views: &[FilterView<'_>], place: Place) -> Result<(), InvalidF
         }
     }
     Ok(())
-}
-
-/// "Only one action for a given header name is permitted. Filters specifying multiple actions of the same or different
-/// type for any one header name are invalid" (`HTTPHeaderFilter`); within one list, "Subsequent entries with an
-/// equivalent header name MUST be ignored" (`HTTPHeader.name`).
-fn edits(view: &HeadersView<'_>) -> Result<HeaderEdits, InvalidFilter> {
-    let HeadersView { set, add, remove } = view;
-    let edits = HeaderEdits { set: headers(set)?, add: headers(add)?, remove: names(remove)? };
-    let set = edits.set.iter().map(|(name, _)| name);
-    let all: Vec<_> = set.chain(edits.add.iter().map(|(name, _)| name)).chain(&edits.remove).collect();
-    match all.iter().enumerate().find(|(at, name)| all[..*at].contains(name)) {
-        Some((_, twice)) => Err(InvalidFilter::EditedTwice((*twice).clone())),
-        None => Ok(edits),
-    }
-}
-
-fn headers(list: &[(&str, &str)]) -> Result<Vec<(HeaderName, HeaderValue)>, InvalidFilter> {
-    let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(list.len());
-    for (raw, value) in list {
-        let name = header_name(raw)?;
-        let parsed = HeaderValue::from_str(value).ok().filter(|_| value.len() <= MAX_VALUE);
-        let value = parsed.ok_or_else(|| InvalidFilter::HeaderValue(name.clone()))?;
-        if headers.iter().all(|(present, _)| *present != name) {
-            headers.push((name, value));
-        }
-    }
-    Ok(headers)
-}
-
-fn names(list: &[String]) -> Result<Vec<HeaderName>, InvalidFilter> {
-    let mut names = Vec::with_capacity(list.len());
-    for raw in list {
-        let name = header_name(raw)?;
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    Ok(names)
-}
-
-fn header_name(raw: &str) -> Result<HeaderName, InvalidFilter> {
-    let name = HeaderName::from_bytes(raw.as_bytes()).map_err(|_| InvalidFilter::HeaderName(raw.to_owned()))?;
-    if NOT_EDITABLE.contains(&name.as_str()) { Err(InvalidFilter::NotEditable(name)) } else { Ok(name) }
 }
 
 fn share(view: &MirrorView<'_>) -> Result<Fraction, InvalidFilter> {
@@ -298,29 +251,18 @@ fn replacement(path: &str) -> Result<&str, InvalidFilter> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const RULE: Place = Place::Rule { prefixes: true, backends: false };
+    pub(crate) const RULE: Place = Place::Rule { prefixes: true, backends: false };
 
-    fn parse(yaml: &str, place: Place) -> Result<Filters, InvalidFilter> {
-        let filters: Vec<gateway_api::httproutes::HttpRouteRulesFilters> = serde_norway::from_str(yaml).unwrap();
+    pub(crate) fn parse(yaml: &str, place: Place) -> Result<Filters, InvalidFilter> {
+        let filters: Vec<gateway_api::experimental::httproutes::HttpRouteRulesFilters> =
+            serde_norway::from_str(yaml).unwrap();
         translate(filters.iter().map(FilterView::from), place, &mut |view| {
             Some(BackendKey::service("ns", view.name, 80))
         })
-    }
-
-    #[test]
-    fn a_name_is_edited_once_and_never_if_it_frames_the_message() {
-        let edits =
-            |yaml: &str| parse(&format!("[{{type: RequestHeaderModifier, requestHeaderModifier: {yaml}}}]"), RULE);
-        assert!(edits("{set: [{name: A, value: x}], add: [{name: B, value: y}], remove: [C]}").is_ok());
-        assert!(matches!(edits("{set: [{name: A, value: x}], remove: [a]}"), Err(InvalidFilter::EditedTwice(_))));
-        assert!(edits("{set: [{name: A, value: x}, {name: a, value: ignored}], remove: [b, B]}").is_ok());
-        assert!(matches!(edits("{remove: [Content-Length]}"), Err(InvalidFilter::NotEditable(_))));
-        assert!(matches!(edits("{set: [{name: A, value: \"x\\r\\ny\"}]}"), Err(InvalidFilter::HeaderValue(_))));
-        assert!(matches!(edits("{set: [{name: 'a b', value: x}]}"), Err(InvalidFilter::HeaderName(_))));
     }
 
     #[test]
@@ -373,7 +315,10 @@ mod tests {
     #[test]
     fn what_is_not_built_is_refused_not_skipped() {
         for filter in [
-            "{type: CORS, cors: {}}",
+            "{type: CORS}",
+            "{type: CORS, cors: {allowOrigins: [example.com]}}",
+            "{type: ExternalAuth}",
+            "{type: ExternalAuth, externalAuth: {protocol: HTTP, backendRef: {name: auth, port: 80}, http: {path: /check}}}",
             "{type: ExtensionRef, extensionRef: {group: example.net, kind: Magic, name: x}}",
             "{type: URLRewrite}",
             "{type: RequestRedirect, requestRedirect: {statusCode: 418}}",
@@ -386,5 +331,16 @@ mod tests {
         let place = Place::BackendRef { prefixes: true };
         let mirror = "[{type: RequestMirror, requestMirror: {backendRef: {name: a}}}]";
         assert_eq!(parse(mirror, place).unwrap_err(), InvalidFilter::OnBackend("RequestMirror"));
+        assert_eq!(parse("[{type: CORS, cors: {}}]", place).unwrap_err(), InvalidFilter::OnBackend("CORS"));
+    }
+
+    #[test]
+    fn cors_goes_along_with_a_redirect() {
+        let cors = "{type: CORS, cors: {allowOrigins: [https://a.example], maxAge: 60}}";
+        let redirect = "{type: RequestRedirect, requestRedirect: {scheme: https}}";
+        let both = parse(&format!("[{cors}, {redirect}]"), RULE).unwrap();
+        assert!(both.redirect.is_some());
+        assert!(matches!(both.filters.as_slice(), [Filter::Cors(cors)] if cors.max_age == 60));
+        assert_eq!(parse(&format!("[{cors}, {cors}]"), RULE).unwrap_err(), InvalidFilter::Repeated("CORS"));
     }
 }

@@ -3,18 +3,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use gateway_api::backendtlspolicies::BackendTlsPolicy;
+use gateway_api::experimental::grpcroutes::GrpcRoute;
+use gateway_api::experimental::httproutes::HttpRoute;
+use gateway_api::experimental::tcproutes::TcpRoute;
+use gateway_api::experimental::udproutes::UdpRoute;
 use gateway_api::gatewayclasses::GatewayClass;
 use gateway_api::gateways::Gateway;
-use gateway_api::httproutes::HttpRoute;
+use gateway_api::listenersets::ListenerSet;
 use gateway_api::referencegrants::ReferenceGrant;
+use gateway_api::tlsroutes::TlsRoute;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 use portcullis_crds::{Backend, GatewayParameters};
+use portcullis_ir::RouteKind;
 
 use crate::object::{name_of, own_name};
-use crate::{Kind, NamespacedName, Object, ObjectRef};
+use crate::{Installed, Kind, NamespacedName, Object, ObjectRef, RouteObject};
 
 /// Immutable while it is translated. Cloning shares the objects; an unchanged object should keep its `Arc` from one
 /// pass to the next, which is what makes a pass cheap.
@@ -22,9 +29,17 @@ use crate::{Kind, NamespacedName, Object, ObjectRef};
 pub struct Inputs {
     /// The time of this pass: what conditions that change now say, and what certificates are checked against.
     pub now: Timestamp,
+    /// The Gateway API itself: what GatewayClasses publish depends on it, and nothing else.
+    pub installed: Installed,
     pub gateway_classes: BTreeMap<Arc<str>, Arc<GatewayClass>>,
     pub gateways: BTreeMap<NamespacedName, Arc<Gateway>>,
     pub http_routes: BTreeMap<NamespacedName, Arc<HttpRoute>>,
+    pub grpc_routes: BTreeMap<NamespacedName, Arc<GrpcRoute>>,
+    pub tls_routes: BTreeMap<NamespacedName, Arc<TlsRoute>>,
+    pub tcp_routes: BTreeMap<NamespacedName, Arc<TcpRoute>>,
+    pub udp_routes: BTreeMap<NamespacedName, Arc<UdpRoute>>,
+    pub listener_sets: BTreeMap<NamespacedName, Arc<ListenerSet>>,
+    pub backend_tls_policies: BTreeMap<NamespacedName, Arc<BackendTlsPolicy>>,
     pub reference_grants: BTreeMap<NamespacedName, Arc<ReferenceGrant>>,
     pub namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
     pub services: BTreeMap<NamespacedName, Arc<Service>>,
@@ -51,6 +66,12 @@ impl Inputs {
             }
             Object::Gateway(object) => put(&mut self.gateways, object),
             Object::HttpRoute(object) => put(&mut self.http_routes, object),
+            Object::GrpcRoute(object) => put(&mut self.grpc_routes, object),
+            Object::TlsRoute(object) => put(&mut self.tls_routes, object),
+            Object::TcpRoute(object) => put(&mut self.tcp_routes, object),
+            Object::UdpRoute(object) => put(&mut self.udp_routes, object),
+            Object::ListenerSet(object) => put(&mut self.listener_sets, object),
+            Object::BackendTlsPolicy(object) => put(&mut self.backend_tls_policies, object),
             Object::ReferenceGrant(object) => put(&mut self.reference_grants, object),
             Object::Service(object) => put(&mut self.services, object),
             Object::EndpointSlice(object) => put(&mut self.endpoint_slices, object),
@@ -79,6 +100,12 @@ impl Inputs {
             Kind::Namespace => self.namespaces.keys().map(|name| ObjectRef::cluster(kind, name.clone())).collect(),
             Kind::Gateway => namespaced(kind, &self.gateways),
             Kind::HttpRoute => namespaced(kind, &self.http_routes),
+            Kind::GrpcRoute => namespaced(kind, &self.grpc_routes),
+            Kind::TlsRoute => namespaced(kind, &self.tls_routes),
+            Kind::TcpRoute => namespaced(kind, &self.tcp_routes),
+            Kind::UdpRoute => namespaced(kind, &self.udp_routes),
+            Kind::ListenerSet => namespaced(kind, &self.listener_sets),
+            Kind::BackendTlsPolicy => namespaced(kind, &self.backend_tls_policies),
             Kind::ReferenceGrant => namespaced(kind, &self.reference_grants),
             Kind::Service => namespaced(kind, &self.services),
             Kind::EndpointSlice => namespaced(kind, &self.endpoint_slices),
@@ -97,6 +124,12 @@ impl Inputs {
             Kind::GatewayClass => self.gateway_classes.len(),
             Kind::Gateway => self.gateways.len(),
             Kind::HttpRoute => self.http_routes.len(),
+            Kind::GrpcRoute => self.grpc_routes.len(),
+            Kind::TlsRoute => self.tls_routes.len(),
+            Kind::TcpRoute => self.tcp_routes.len(),
+            Kind::UdpRoute => self.udp_routes.len(),
+            Kind::ListenerSet => self.listener_sets.len(),
+            Kind::BackendTlsPolicy => self.backend_tls_policies.len(),
             Kind::ReferenceGrant => self.reference_grants.len(),
             Kind::Namespace => self.namespaces.len(),
             Kind::Service => self.services.len(),
@@ -105,6 +138,24 @@ impl Inputs {
             Kind::ConfigMap => self.config_maps.len(),
             Kind::GatewayParameters => self.gateway_parameters.len(),
             Kind::Backend => self.backends.len(),
+        }
+    }
+
+    /// A route of any kind, for what all kinds have in common.
+    pub fn route(&self, reference: &ObjectRef) -> Option<&dyn RouteObject> {
+        fn of<'a, T: RouteObject>(
+            map: &'a BTreeMap<NamespacedName, Arc<T>>,
+            name: &NamespacedName,
+        ) -> Option<&'a dyn RouteObject> {
+            map.get(name).map(|object| &**object as &dyn RouteObject)
+        }
+        let name = NamespacedName::new(Arc::clone(reference.namespace.as_ref()?), Arc::clone(&reference.name));
+        match reference.kind.route_kind()? {
+            RouteKind::HttpRoute => of(&self.http_routes, &name),
+            RouteKind::GrpcRoute => of(&self.grpc_routes, &name),
+            RouteKind::TlsRoute => of(&self.tls_routes, &name),
+            RouteKind::TcpRoute => of(&self.tcp_routes, &name),
+            RouteKind::UdpRoute => of(&self.udp_routes, &name),
         }
     }
 
@@ -128,6 +179,12 @@ impl Inputs {
             Kind::GatewayClass | Kind::Namespace => {}
             Kind::Gateway => drop(self.gateways.remove(&name)),
             Kind::HttpRoute => drop(self.http_routes.remove(&name)),
+            Kind::GrpcRoute => drop(self.grpc_routes.remove(&name)),
+            Kind::TlsRoute => drop(self.tls_routes.remove(&name)),
+            Kind::TcpRoute => drop(self.tcp_routes.remove(&name)),
+            Kind::UdpRoute => drop(self.udp_routes.remove(&name)),
+            Kind::ListenerSet => drop(self.listener_sets.remove(&name)),
+            Kind::BackendTlsPolicy => drop(self.backend_tls_policies.remove(&name)),
             Kind::ReferenceGrant => drop(self.reference_grants.remove(&name)),
             Kind::Service => drop(self.services.remove(&name)),
             Kind::EndpointSlice => drop(self.endpoint_slices.remove(&name)),

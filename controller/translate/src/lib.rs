@@ -1,9 +1,10 @@
 //! Gateway API objects in, programs and statuses out: one pure function over the whole world.
 //!
 //! ```text
-//! Inputs ─► world ─► class ─► gateway (listeners, certificates ─ tls, addresses) ───────────┐
-//!                 └► backend_object ─► route (attach; rule ─ matches, filters, backend) ────┼─► Output { snapshots, statuses }
-//!                                                        service (EndpointSlices) ──────────┘
+//! Inputs ─► world ─► class ─► gateway (listeners, sets, certificates ─ tls, addresses) ─────┐
+//!                 ├► backend_object ─► route (attach; rule ─ matches, filters, backend;     ├─► Output { snapshots, statuses }
+//!                 │                           grpc; stream_route)                           │
+//!                 └► tls_policy ──────────────────────► service (EndpointSlices) ───────────┘
 //! ```
 //!
 //! Each object is compiled by itself to a value or a diagnosis. A broken one degrades what it says (a listener refuses
@@ -16,18 +17,29 @@ mod addresses;
 mod attach;
 mod backend;
 mod backend_object;
+mod backend_ref;
 mod certificates;
 mod class;
+mod client_validation;
 mod condition;
 mod conflicts;
+mod cors;
 mod duration;
+mod external_auth;
+mod features;
 mod filter_view;
 mod filters;
 mod gateway;
 mod grants;
+mod grpc;
+mod header_edits;
 mod inputs;
+mod installed;
+mod introduce;
+mod lenient;
 mod listener;
 mod listener_plan;
+mod listener_set;
 mod listeners;
 mod matches;
 mod memo;
@@ -36,15 +48,23 @@ mod namespaces;
 mod object;
 mod output;
 mod parameters;
+mod parents;
+mod persistence;
 mod programmed;
 mod references;
+mod retry;
 mod route;
+mod route_object;
 mod rule;
 mod service;
 mod settings;
 mod snapshot;
 mod status;
+mod stream_route;
 mod tls;
+mod tls_policy;
+mod tls_policy_status;
+mod trust;
 mod world;
 
 use std::collections::{BTreeMap, HashMap};
@@ -52,9 +72,10 @@ use std::sync::Arc;
 
 use portcullis_ir::{BackendKind, GatewayKey, Snapshot};
 
-pub use class::SUPPORTED_FEATURES;
 pub use condition::{ConditionType, Reason, State};
+pub use features::all_features;
 pub use inputs::Inputs;
+pub use installed::{Definition, GATEWAY_API, Installed};
 pub use k8s_openapi::jiff::Timestamp;
 pub use memo::Memo;
 pub use name::{Kind, NamespacedName, ObjectRef};
@@ -62,12 +83,12 @@ pub use object::{InvalidObject, Object};
 pub use output::{Output, Statuses};
 pub use programmed::{Acks, GatewayAck, Standing, programmed};
 pub use references::references;
+pub use route_object::{ParentRef, ParentRefView, ParentView, RouteObject, RouteParentStatus, RouteStatus};
 pub use settings::{CONTROLLER_NAME, Settings};
 
 use addresses::Claims;
 use class::ClassPlan;
-use gateway::GatewayPlan;
-use route::CompiledRoute;
+use gateway::{GatewayPlan, Planned, Subject};
 use status::Recorder;
 use world::World;
 
@@ -80,6 +101,7 @@ pub fn translate(inputs: &Inputs, settings: &Settings, memo: &mut Memo) -> Outpu
     for (name, object) in &inputs.gateway_parameters {
         recorder.parameters(name, object);
     }
+    plan_tls_policies(&mut world, memo);
     for (name, object) in &inputs.backends {
         let plan = memo.backend_objects.get(&world, name, |reader, _| backend_object::compile(reader, name));
         recorder.backend(name, object, &plan);
@@ -87,21 +109,20 @@ pub fn translate(inputs: &Inputs, settings: &Settings, memo: &mut Memo) -> Outpu
     }
     let gateways = plan_gateways(&mut world, settings, memo, &classes);
 
+    let routes = route::compile_all(&world, memo, &mut recorder);
     let mut attached: HashMap<portcullis_ir::ListenerKey, i32> = HashMap::new();
-    let mut routes: Vec<Arc<CompiledRoute>> = Vec::with_capacity(inputs.http_routes.len());
-    for (name, object) in &inputs.http_routes {
-        let compiled = memo.routes.get(&world, name, |reader, old| route::compile(reader, name, old));
-        recorder.route(name, object, &compiled);
-        for listener in &compiled.attached {
-            *attached.entry(listener.clone()).or_default() += 1;
-        }
-        routes.push(compiled);
+    for listener in routes.iter().flat_map(|route| &route.attached) {
+        *attached.entry(listener.clone()).or_default() += 1;
     }
     for (object, plan) in &gateways {
         recorder.gateway(object, plan, &attached);
+        for set in &plan.sets {
+            recorder.listener_set(&plan.key, set, &attached);
+        }
     }
     let plans: Vec<&GatewayPlan> = gateways.iter().map(|(_, plan)| plan).collect();
     let snapshots = snapshot::assemble(&world, memo, &plans, &routes);
+    tls_policy_status::record(&world, &snapshots, &mut recorder);
     memo.forget(inputs, &plans, &snapshots);
     Output { snapshots, statuses: recorder.statuses }
 }
@@ -109,7 +130,8 @@ pub fn translate(inputs: &Inputs, settings: &Settings, memo: &mut Memo) -> Outpu
 /// The lane of endpoints: what EndpointSlices say goes into the snapshots of the last pass, and no route is looked at.
 /// Right only if nothing but EndpointSlices has changed since; then it comes to what [`translate`] would.
 pub fn translate_endpoints(inputs: &Inputs, memo: &mut Memo, snapshots: &mut BTreeMap<GatewayKey, Snapshot>) {
-    let world = World::new(inputs);
+    let mut world = World::new(inputs);
+    plan_tls_policies(&mut world, memo);
     for snapshot in snapshots.values_mut() {
         for (key, endpoints) in &mut snapshot.live.endpoints {
             if key.kind == BackendKind::Service {
@@ -119,6 +141,14 @@ pub fn translate_endpoints(inputs: &Inputs, memo: &mut Memo, snapshots: &mut BTr
                 }
             }
         }
+    }
+}
+
+/// Before the backends that they govern, in either lane.
+fn plan_tls_policies(world: &mut World<'_>, memo: &mut Memo) {
+    for name in world.inputs.backend_tls_policies.keys() {
+        let plan = memo.tls_policies.get(world, name, |reader, _| tls_policy::compile(reader, name));
+        world.tls_policy_plans.insert(name.clone(), plan);
     }
 }
 
@@ -147,13 +177,20 @@ fn plan_gateways<'i>(
         })
         .collect();
     ours.sort_by_key(|(created, name, _, _)| (created.unwrap_or_default(), *name));
+    let sets = listener_set::by_gateway(world.inputs);
     let mut claims = Claims::default();
     let mut plans = Vec::with_capacity(ours.len());
-    for (_, name, object, (class_name, class)) in ours {
-        let (plan, points) = gateway::plan(world, settings, memo, &mut claims, name, object, (&**class_name, class));
+    for (_, name, gateway, (class_name, class)) in ours {
+        let sets = sets.get(name).map(Vec::as_slice).unwrap_or_default();
+        let subject = Subject { name, gateway, class_name, class, sets };
+        let Planned { plan, points, set_points } = gateway::plan(world, settings, memo, &mut claims, subject);
         let points = memo::share(&mut memo.attach_points, name, points);
         world.gateways.insert(name.clone(), points);
-        plans.push((object, plan));
+        for (set, points) in set_points {
+            let points = memo::share(&mut memo.set_points, &set, points);
+            world.listener_sets.insert(set, points);
+        }
+        plans.push((gateway, plan));
     }
     plans
 }

@@ -1,11 +1,12 @@
-//! Listeners of one Gateway, each on its own: what it serves, which routes it takes, and what is wrong with it.
+//! Listeners of a Gateway or a ListenerSet, each on its own: what it serves, which routes it takes, and what is wrong with it.
 
 use gateway_api::gateways::{
-    Gateway, GatewayListeners, GatewayListenersAllowedRoutes, GatewayListenersTls, GatewayListenersTlsMode,
+    GatewayListeners, GatewayListenersAllowedRoutes, GatewayListenersTls, GatewayListenersTlsMode,
 };
-use portcullis_ir::HostPattern;
+use portcullis_ir::{HostPattern, RouteKind};
 
 use crate::condition::Reason;
+use crate::conflicts::Carrier;
 use crate::namespaces::{AllowedNamespaces, InvalidSelector};
 
 /// Longest name of a listener (`SectionName`).
@@ -21,8 +22,8 @@ pub(crate) struct SoundListener<'a> {
     pub(crate) hostname: HostPattern,
     pub(crate) protocol: SoundProtocol<'a>,
     pub(crate) namespaces: AllowedNamespaces,
-    /// Whether HTTPRoutes may attach.
-    pub(crate) http_routes: bool,
+    /// Kinds of route that may attach.
+    pub(crate) kinds: Vec<RouteKind>,
     /// Kinds that were asked for and that we do not know for this protocol.
     pub(crate) unknown_kinds: Vec<String>,
 }
@@ -31,12 +32,38 @@ pub(crate) struct SoundListener<'a> {
 pub(crate) enum SoundProtocol<'a> {
     Http,
     Https(&'a GatewayListenersTls),
+    TlsPassthrough,
+    TlsTerminate(&'a GatewayListenersTls),
+    Tcp,
+    Udp,
+}
+
+impl SoundProtocol<'_> {
+    /// The kinds of route that go with it.
+    fn kinds(self) -> &'static [RouteKind] {
+        match self {
+            Self::Http | Self::Https(_) => &[RouteKind::HttpRoute, RouteKind::GrpcRoute],
+            Self::TlsPassthrough | Self::TlsTerminate(_) => &[RouteKind::TlsRoute],
+            Self::Tcp => &[RouteKind::TcpRoute],
+            Self::Udp => &[RouteKind::UdpRoute],
+        }
+    }
+
+    pub(crate) fn carrier(self) -> Carrier {
+        match self {
+            Self::Http => Carrier::Http,
+            Self::Https(_) => Carrier::Https,
+            Self::TlsPassthrough | Self::TlsTerminate(_) => Carrier::Tls,
+            Self::Tcp => Carrier::Tcp,
+            Self::Udp => Carrier::Udp,
+        }
+    }
 }
 
 /// Why a listener is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidListener {
-    #[error("protocol {0:?} is not supported; use HTTP or HTTPS")]
+    #[error("protocol {0:?} is not supported; use HTTP, HTTPS, TLS, TCP or UDP")]
     Protocol(String),
     #[error("port {0} is no port; give 1 to 65535")]
     Port(i32),
@@ -44,19 +71,17 @@ pub(crate) enum InvalidListener {
     Hostname(String),
     #[error("{0}")]
     Selector(#[from] InvalidSelector),
-    #[error("protocol HTTPS needs tls; give tls.certificateRefs")]
-    NoTls,
-    #[error("tls is given for protocol HTTP; remove it or use HTTPS")]
-    TlsOnHttp,
+    #[error("protocol {0} needs tls; give tls.certificateRefs")]
+    NoTls(&'static str),
+    #[error("tls is given for protocol {0}; remove it or use HTTPS or TLS")]
+    UnusedTls(&'static str),
     #[error("tls.mode Passthrough does not go with protocol HTTPS; use Terminate")]
     Passthrough,
     #[error("tls.options {0:?} is not known; remove it")]
     TlsOption(String),
-    #[error("client certificate validation (spec.tls.frontend) is not supported yet; remove it to serve without")]
-    ClientValidation,
     #[error("name {0:?} is no listener name; use lower-case letters, digits, `-` and `.`")]
     Name(String),
-    #[error("another listener of this Gateway has the same name; rename one")]
+    #[error("another listener beside it has the same name; rename one")]
     DuplicateName,
     #[error("{address}:{port} is taken by Gateway {by}, which is older; use another port or address")]
     PortTaken { address: String, port: u16, by: String },
@@ -76,22 +101,13 @@ impl InvalidListener {
 /// The port and the hosts of a HTTPS listener that is refused for its TLS alone. It must refuse them, too: left out, its
 /// hosts would fall to a broader listener of the port, which asks for less.
 pub(crate) fn denied(listener: &GatewayListeners, error: &InvalidListener) -> Option<(u16, HostPattern)> {
-    let tls = matches!(
-        error,
-        InvalidListener::NoTls
-            | InvalidListener::Passthrough
-            | InvalidListener::TlsOption(_)
-            | InvalidListener::ClientValidation
-    );
+    let tls = matches!(error, InvalidListener::NoTls(_) | InvalidListener::Passthrough | InvalidListener::TlsOption(_));
     let port = u16::try_from(listener.port).ok().filter(|port| *port != 0)?;
     let hostname = HostPattern::parse(listener.hostname.as_deref().unwrap_or_default()).ok()?;
     tls.then_some((port, hostname))
 }
 
-pub(crate) fn check<'a>(
-    gateway: &Gateway,
-    listener: &'a GatewayListeners,
-) -> Result<SoundListener<'a>, InvalidListener> {
+pub(crate) fn check(listener: &GatewayListeners) -> Result<SoundListener<'_>, InvalidListener> {
     let GatewayListeners { allowed_routes, hostname, name, port, protocol, tls } = listener;
     let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
     if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(known) {
@@ -101,63 +117,74 @@ pub(crate) fn check<'a>(
     let number = u16::try_from(*port).ok().filter(|port| *port != 0).ok_or(InvalidListener::Port(*port))?;
     let protocol = match (protocol.as_str(), tls) {
         ("HTTP", None) => SoundProtocol::Http,
-        ("HTTP", Some(_)) => return Err(InvalidListener::TlsOnHttp),
+        ("HTTP", Some(_)) => return Err(InvalidListener::UnusedTls("HTTP")),
         ("HTTPS", Some(tls)) => {
-            check_tls(tls)?;
-            if asks_for_client_certificates(gateway, *port) {
-                return Err(InvalidListener::ClientValidation);
+            check_options(tls)?;
+            if is_passthrough(tls) {
+                return Err(InvalidListener::Passthrough);
             }
             SoundProtocol::Https(tls)
         }
-        ("HTTPS", None) => return Err(InvalidListener::NoTls),
+        ("HTTPS", None) => return Err(InvalidListener::NoTls("HTTPS")),
+        ("TLS", Some(tls)) => {
+            check_options(tls)?;
+            if is_passthrough(tls) { SoundProtocol::TlsPassthrough } else { SoundProtocol::TlsTerminate(tls) }
+        }
+        ("TLS", None) => return Err(InvalidListener::NoTls("TLS")),
+        ("TCP", None) => SoundProtocol::Tcp,
+        ("TCP", Some(_)) => return Err(InvalidListener::UnusedTls("TCP")),
+        ("UDP", None) => SoundProtocol::Udp,
+        ("UDP", Some(_)) => return Err(InvalidListener::UnusedTls("UDP")),
         (other, _) => return Err(InvalidListener::Protocol(other.to_owned())),
     };
-    let raw = hostname.as_deref().unwrap_or_default();
-    let (http_routes, unknown_kinds) = allowed_kinds(allowed_routes.as_ref());
+    // "When unspecified, all hostnames are matched. This field is ignored for protocols that don't require hostname
+    // based matching" (`Listener.hostname`).
+    let raw = match protocol {
+        SoundProtocol::Tcp | SoundProtocol::Udp => "",
+        _ => hostname.as_deref().unwrap_or_default(),
+    };
+    let (kinds, unknown_kinds) = allowed_kinds(protocol, allowed_routes.as_ref());
     Ok(SoundListener {
         port: number,
         hostname: HostPattern::parse(raw).map_err(|_| InvalidListener::Hostname(raw.to_owned()))?,
         protocol,
         namespaces: AllowedNamespaces::parse(allowed_routes.as_ref().and_then(|allowed| allowed.namespaces.as_ref()))?,
-        http_routes,
+        kinds,
         unknown_kinds,
     })
 }
 
 /// An option that we ignored could be the one that its writer relies on.
-fn check_tls(tls: &GatewayListenersTls) -> Result<(), InvalidListener> {
-    let GatewayListenersTls { certificate_refs: _, mode, options } = tls;
-    if *mode == Some(GatewayListenersTlsMode::Passthrough) {
-        return Err(InvalidListener::Passthrough);
-    }
+fn check_options(tls: &GatewayListenersTls) -> Result<(), InvalidListener> {
+    let GatewayListenersTls { certificate_refs: _, mode: _, options } = tls;
     match options.iter().flatten().next() {
         Some((option, _)) => Err(InvalidListener::TlsOption(option.clone())),
         None => Ok(()),
     }
 }
 
-/// `perPort` replaces `default` for its port.
-fn asks_for_client_certificates(gateway: &Gateway, port: i32) -> bool {
-    let Some(frontend) = gateway.spec.tls.as_ref().and_then(|tls| tls.frontend.as_ref()) else { return false };
-    match frontend.per_port.iter().flatten().find(|entry| entry.port == port) {
-        Some(entry) => entry.tls.validation.is_some(),
-        None => frontend.default.validation.is_some(),
-    }
+fn is_passthrough(tls: &GatewayListenersTls) -> bool {
+    tls.mode == Some(GatewayListenersTlsMode::Passthrough)
 }
 
 /// Without a word, every kind that goes with the protocol.
-fn allowed_kinds(allowed: Option<&GatewayListenersAllowedRoutes>) -> (bool, Vec<String>) {
-    let kinds = allowed.and_then(|allowed| allowed.kinds.as_deref()).unwrap_or_default();
-    if kinds.is_empty() {
-        return (true, Vec::new());
+fn allowed_kinds(
+    protocol: SoundProtocol<'_>,
+    allowed: Option<&GatewayListenersAllowedRoutes>,
+) -> (Vec<RouteKind>, Vec<String>) {
+    let asked = allowed.and_then(|allowed| allowed.kinds.as_deref()).unwrap_or_default();
+    if asked.is_empty() {
+        return (protocol.kinds().to_vec(), Vec::new());
     }
-    let mut http_routes = false;
+    let mut kinds = Vec::new();
     let mut unknown = Vec::new();
-    for kind in kinds {
-        match (kind.group.as_deref().unwrap_or(GATEWAY_GROUP), kind.kind.as_str()) {
-            (GATEWAY_GROUP, "HTTPRoute") => http_routes = true,
-            (group, kind) => unknown.push(format!("{group}/{kind}")),
+    for kind in asked {
+        let (group, kind) = (kind.group.as_deref().unwrap_or(GATEWAY_GROUP), kind.kind.as_str());
+        match protocol.kinds().iter().find(|known| group == GATEWAY_GROUP && known.as_str() == kind) {
+            Some(known) if kinds.contains(known) => {}
+            Some(known) => kinds.push(*known),
+            None => unknown.push(format!("{group}/{kind}")),
         }
     }
-    (http_routes, unknown)
+    (kinds, unknown)
 }

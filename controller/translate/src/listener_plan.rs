@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use gateway_api::gateways::GatewayListenersTls;
 use portcullis_ir::{
-    Certificate, CertificateKey, GatewayKey, HostPattern, Listener, ListenerKey, ListenerProtocol, TlsTermination,
+    Certificate, CertificateKey, ClientValidation, ClientValidationMode, HostPattern, Listener, ListenerKey,
+    ListenerProtocol, TlsTermination,
 };
 
-use crate::certificates;
+use crate::certificates::{self, Referrer};
+use crate::client_validation::Validation;
 use crate::condition::{ConditionType, Reason, State, Verdict};
 use crate::listener::{SoundListener, SoundProtocol};
 use crate::listeners::{Checked, Rejected};
@@ -17,10 +20,10 @@ use crate::parameters::Parameters;
 use crate::world::World;
 
 pub(crate) struct ListenerPlan {
-    pub(crate) name: Arc<str>,
+    pub(crate) key: ListenerKey,
     /// None if there is nothing that a data plane could do with it.
     pub(crate) listener: Option<Arc<Listener>>,
-    /// Kinds that may attach; empty for a listener that is not accepted.
+    /// Kinds that may attach; empty for a listener that is rejected.
     pub(crate) supported_kinds: Vec<&'static str>,
     pub(crate) verdicts: Vec<Verdict>,
 }
@@ -34,7 +37,6 @@ impl ListenerPlan {
 pub(crate) struct Builder<'b, 'w> {
     pub(crate) world: &'b World<'w>,
     pub(crate) memo: &'b mut Memo,
-    pub(crate) key: &'b GatewayKey,
     pub(crate) bind: &'b [IpAddr],
     pub(crate) certificates: &'b mut BTreeMap<CertificateKey, Arc<Certificate>>,
 }
@@ -47,16 +49,17 @@ impl Builder<'_, '_> {
         overlaps: bool,
         whole: Option<&Parameters>,
     ) -> ListenerPlan {
-        let name = Arc::clone(&checked.name);
+        let key = checked.key.clone();
         let sound = match &checked.judged {
             Ok(sound) => sound,
             Err(rejected) => {
                 let refusing = checked.denies.clone().zip(whole);
                 let listener = refusing.map(|((port, hostname), parameters)| {
-                    let nothing = TlsTermination { certificates: Vec::new() };
-                    self.build(&name, port, hostname, ListenerProtocol::Https(nothing), parameters)
+                    let nothing = TlsTermination { certificates: Vec::new(), client_validation: None };
+                    self.build(&key, port, hostname, ListenerProtocol::Https(nothing), parameters)
                 });
-                return ListenerPlan { name, listener, supported_kinds: Vec::new(), verdicts: rejected.verdicts() };
+                let verdicts = rejected.verdicts(key.set.is_some());
+                return ListenerPlan { key, listener, supported_kinds: Vec::new(), verdicts };
             }
         };
         let mut resolved =
@@ -64,23 +67,49 @@ impl Builder<'_, '_> {
         let mut usable = true;
         let protocol = match sound.protocol {
             SoundProtocol::Http => ListenerProtocol::Http,
+            SoundProtocol::TlsPassthrough => ListenerProtocol::TlsPassthrough,
+            SoundProtocol::Tcp => ListenerProtocol::Tcp,
+            SoundProtocol::Udp => ListenerProtocol::Udp,
             SoundProtocol::Https(tls) => {
-                let secrets = &mut self.memo.secrets;
-                let found = certificates::resolve(self.world, secrets, &self.key.namespace, tls, self.certificates);
-                resolved = found.verdict();
-                usable = !found.keys.is_empty();
-                ListenerProtocol::Https(TlsTermination { certificates: found.keys })
+                let keys = self.resolve(&key, tls, &mut resolved);
+                usable = !keys.is_empty();
+                ListenerProtocol::Https(validated(keys, checked.validation))
+            }
+            SoundProtocol::TlsTerminate(tls) => {
+                let keys = self.resolve(&key, tls, &mut resolved);
+                usable = !keys.is_empty();
+                ListenerProtocol::TlsTerminate(validated(keys, None))
             }
         };
+        let validation_problem = checked.validation.and_then(|validation| validation.problem(key.set.is_some()));
+        if let Some((reason, problem)) = validation_problem {
+            resolved = match resolved.state {
+                State::True => Verdict::no(ConditionType::ResolvedRefs, reason, problem),
+                _ => {
+                    let both = format!("{}; {problem}", resolved.message);
+                    Verdict::no(ConditionType::ResolvedRefs, resolved.reason, both)
+                }
+            };
+        }
         if resolved.state == State::True && !sound.unknown_kinds.is_empty() {
             let kinds = sound.unknown_kinds.join(", ");
             let message = format!("no route of kind {kinds} can attach; remove it from allowedRoutes.kinds");
             resolved = Verdict::no(ConditionType::ResolvedRefs, Reason::InvalidRouteKinds, message);
         }
         let hostname = sound.hostname.clone();
-        let listener = whole.map(|parameters| self.build(&name, sound.port, hostname, protocol, parameters));
+        let listener = whole.map(|parameters| self.build(&key, sound.port, hostname, protocol, parameters));
+        let accepted = if checked.is_accepted() {
+            Verdict::yes(ConditionType::Accepted, Reason::Accepted, "the listener is valid")
+        } else {
+            let message = "no CA certificate is usable to judge clients by, so every handshake is refused; see \
+                           ResolvedRefs";
+            Verdict::no(ConditionType::Accepted, Reason::NoValidCaCertificate, message)
+        };
         let programmed = match (&listener, usable) {
             (None, _) => Verdict::no(ConditionType::Programmed, Reason::Invalid, "the Gateway is not accepted"),
+            _ if accepted.state == State::False => {
+                Verdict::no(ConditionType::Programmed, Reason::Invalid, "the listener is not accepted")
+            }
             (_, false) => {
                 let message = "no certificate is usable, so every handshake is refused; see ResolvedRefs";
                 Verdict::no(ConditionType::Programmed, Reason::Invalid, message)
@@ -88,7 +117,7 @@ impl Builder<'_, '_> {
             _ => pending(),
         };
         let mut verdicts = vec![
-            Verdict::yes(ConditionType::Accepted, Reason::Accepted, "the listener is valid"),
+            accepted,
             programmed,
             resolved,
             Verdict::no(ConditionType::Conflicted, Reason::NoConflicts, "no other listener conflicts"),
@@ -98,27 +127,50 @@ impl Builder<'_, '_> {
                            for both, and then get 421";
             verdicts.push(Verdict::yes(ConditionType::OverlappingTlsConfig, Reason::OverlappingHostnames, message));
         }
-        ListenerPlan { name, listener, supported_kinds: kinds(sound), verdicts }
+        ListenerPlan { key, listener, supported_kinds: kinds(sound), verdicts }
+    }
+
+    /// The certificates of a listener. What a ListenerSet names is its own business: a grant to the Gateway does not
+    /// count ("ReferenceGrants applied to a Gateway are not inherited by child ListenerSets", `ListenerSet`).
+    fn resolve(&mut self, key: &ListenerKey, tls: &GatewayListenersTls, resolved: &mut Verdict) -> Vec<CertificateKey> {
+        let from = match &key.set {
+            None => Referrer { kind: "Gateway", namespace: &key.gateway.namespace },
+            Some(set) => Referrer { kind: "ListenerSet", namespace: &set.namespace },
+        };
+        let found = certificates::resolve(self.world, &mut self.memo.secrets, from, tls, self.certificates);
+        *resolved = found.verdict();
+        found.keys
     }
 
     fn build(
         &mut self,
-        name: &Arc<str>,
+        key: &ListenerKey,
         port: u16,
         hostname: HostPattern,
         protocol: ListenerProtocol,
         parameters: &Parameters,
     ) -> Arc<Listener> {
-        let key = ListenerKey::new(self.key.clone(), Arc::clone(name));
         let addresses = self.bind.to_vec();
         let proxy_protocol = parameters.proxy_protocol(port);
         let listener = Listener { key: key.clone(), addresses, port, hostname, protocol, proxy_protocol };
-        share(&mut self.memo.listeners, &key, listener)
+        share(&mut self.memo.listeners, key, listener)
+    }
+}
+
+/// Without roots to judge clients by nobody is taken, as without certificates.
+fn validated(certificates: Vec<CertificateKey>, validation: Option<&Validation>) -> TlsTermination {
+    match validation.map(Validation::usable) {
+        None => TlsTermination { certificates, client_validation: None },
+        Some(Some(validation)) => TlsTermination { certificates, client_validation: Some(validation) },
+        Some(None) => {
+            let nobody = ClientValidation { roots: Vec::new(), mode: ClientValidationMode::Require };
+            TlsTermination { certificates: Vec::new(), client_validation: Some(nobody) }
+        }
     }
 }
 
 fn kinds(sound: &SoundListener<'_>) -> Vec<&'static str> {
-    if sound.http_routes { vec!["HTTPRoute"] } else { Vec::new() }
+    sound.kinds.iter().map(|kind| kind.as_str()).collect()
 }
 
 /// Not yet known: [`crate::programmed`] completes it from the data planes' acknowledgements.
@@ -128,12 +180,13 @@ pub(crate) fn pending() -> Verdict {
 }
 
 impl Rejected {
-    fn verdicts(&self) -> Vec<Verdict> {
+    fn verdicts(&self, of_set: bool) -> Vec<Verdict> {
         let (reason, message) = match self {
             Self::Invalid(error) => (error.reason(), error.to_string()),
-            Self::Conflict(Reason::ProtocolConflict) => {
-                (Reason::ProtocolConflict, "a listener of this port has another protocol; use two ports".to_owned())
-            }
+            Self::Conflict(Reason::ProtocolConflict) => (
+                Reason::ProtocolConflict,
+                "another listener has this port and cannot share it; use two ports".to_owned(),
+            ),
             Self::Conflict(reason) => {
                 (*reason, "a listener of this port has the same hostname; change or remove one".to_owned())
             }
@@ -144,9 +197,14 @@ impl Rejected {
                 Verdict::no(ConditionType::Conflicted, Reason::NoConflicts, "no other listener conflicts")
             }
         };
+        // Entries of ListenerSets repeat the conflict, as the conformance tests have it.
+        let programmed = match self {
+            Self::Conflict(reason) if of_set => *reason,
+            _ => Reason::Invalid,
+        };
         vec![
             Verdict::no(ConditionType::Accepted, reason, message),
-            Verdict::no(ConditionType::Programmed, Reason::Invalid, "the listener is not accepted"),
+            Verdict::no(ConditionType::Programmed, programmed, "the listener is not accepted"),
             Verdict::yes(ConditionType::ResolvedRefs, Reason::ResolvedRefs, "all references are resolved"),
             conflicted,
         ]

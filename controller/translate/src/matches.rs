@@ -1,6 +1,6 @@
-//! What a rule asks of a request: `HTTPRouteMatch` to [`ir::Match`].
+//! What a rule asks of a request: `HTTPRouteMatch` to [`ir::Match`]. A `GRPCRouteMatch` is translated by [`crate::grpc`].
 
-use gateway_api::httproutes::{
+use gateway_api::experimental::httproutes::{
     HttpRouteRulesMatches, HttpRouteRulesMatchesHeaders, HttpRouteRulesMatchesHeadersType, HttpRouteRulesMatchesMethod,
     HttpRouteRulesMatchesPath, HttpRouteRulesMatchesPathType, HttpRouteRulesMatchesQueryParams,
     HttpRouteRulesMatchesQueryParamsType,
@@ -39,15 +39,27 @@ pub(crate) enum InvalidMatch {
     LongValue { name: String },
     #[error("more than {MAX_PREDICATES} headers or query parameters; split the rule")]
     TooMany,
+    #[error("method gives neither service nor method; give one, or leave method out to match every call")]
+    EmptyMethod,
+    #[error(
+        "method.{field} {value:?} is no name that a call can carry; use letters, digits and `_`, in a service also `.`"
+    )]
+    GrpcName { field: &'static str, value: String },
+    #[error("method.{field} {value:?}: {error}")]
+    GrpcPattern { field: &'static str, value: String, error: InvalidPattern },
 }
 
 pub(crate) fn translate(matches: &HttpRouteRulesMatches) -> Result<Match, InvalidMatch> {
     let HttpRouteRulesMatches { headers, method, path, query_params } = matches;
-    let headers = headers.as_deref().unwrap_or_default();
     let query = query_params.as_deref().unwrap_or_default();
-    if headers.len() > MAX_PREDICATES || query.len() > MAX_PREDICATES {
+    if query.len() > MAX_PREDICATES {
         return Err(InvalidMatch::TooMany);
     }
+    let headers = headers.iter().flatten().map(|HttpRouteRulesMatchesHeaders { name, r#type, value }| HeaderView {
+        name,
+        regex: *r#type == Some(HttpRouteRulesMatchesHeadersType::RegularExpression),
+        value,
+    });
     Ok(Match {
         path: path.as_ref().map_or_else(|| Ok(PathMatch::prefix("/")), translate_path)?,
         method: method.as_ref().map(translate_method),
@@ -110,20 +122,34 @@ fn translate_method(method: &HttpRouteRulesMatchesMethod) -> Method {
     }
 }
 
+/// A header match of either kind of route.
+pub(crate) struct HeaderView<'a> {
+    pub(crate) name: &'a str,
+    /// Exact without it.
+    pub(crate) regex: bool,
+    pub(crate) value: &'a str,
+}
+
 /// "If multiple entries specify equivalent header names, only the first entry with an equivalent name MUST be
-/// considered for a match" (`HTTPHeaderMatch.name`).
-fn translate_headers(headers: &[HttpRouteRulesMatchesHeaders]) -> Result<Vec<HeaderMatch>, InvalidMatch> {
-    let mut list: Vec<HeaderMatch> = Vec::with_capacity(headers.len());
-    for HttpRouteRulesMatchesHeaders { name, r#type, value } in headers {
-        let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| InvalidMatch::HeaderName(name.clone()))?;
+/// considered for a match" (`HTTPHeaderMatch.name`, `GRPCHeaderMatch.name`).
+pub(crate) fn translate_headers<'a>(
+    headers: impl Iterator<Item = HeaderView<'a>>,
+) -> Result<Vec<HeaderMatch>, InvalidMatch> {
+    let mut list: Vec<HeaderMatch> = Vec::new();
+    for (at, HeaderView { name, regex, value }) in headers.enumerate() {
+        if at == MAX_PREDICATES {
+            return Err(InvalidMatch::TooMany);
+        }
+        let unusable = || InvalidMatch::HeaderName(name.to_owned());
+        let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unusable())?;
         if list.iter().any(|present| present.name == parsed) {
             continue;
         }
-        let value = match r#type.as_ref().unwrap_or(&HttpRouteRulesMatchesHeadersType::Exact) {
-            HttpRouteRulesMatchesHeadersType::Exact => StringMatch::Exact(bounded(name, value)?.into()),
-            HttpRouteRulesMatchesHeadersType::RegularExpression => Pattern::parse(value)
-                .map(StringMatch::Regex)
-                .map_err(|error| InvalidMatch::HeaderPattern { name: name.clone(), error })?,
+        let value = if regex {
+            let refuse = |error| InvalidMatch::HeaderPattern { name: name.to_owned(), error };
+            StringMatch::Regex(Pattern::parse(value).map_err(refuse)?)
+        } else {
+            StringMatch::Exact(bounded(name, value)?.into())
         };
         list.push(HeaderMatch { name: parsed, value });
     }

@@ -7,24 +7,32 @@ use std::sync::Arc;
 
 use portcullis_ir::{BackendKey, ListenerKey};
 
-use crate::NamespacedName;
 use crate::backend::CompiledBackend;
 use crate::backend_object::BackendPlan;
+use crate::client_validation::ParsedRoots;
 use crate::gateway::AttachPoints;
+use crate::introduce::Introduced;
 use crate::route::CompiledRoute;
 use crate::tls::ParsedSecrets;
+use crate::tls_policy::PolicyPlan;
 use crate::world::{Read, Reader, World};
+use crate::{NamespacedName, ObjectRef};
 
 /// Start with `Memo::default()` and hand the same one to every pass. As large as the world, no larger: what a pass did
 /// not need is dropped at its end.
 #[derive(Default)]
 pub struct Memo {
     pub(crate) secrets: ParsedSecrets,
+    pub(crate) roots: ParsedRoots,
+    pub(crate) tls_policies: Cache<NamespacedName, PolicyPlan>,
     pub(crate) backend_objects: Cache<NamespacedName, BackendPlan>,
     pub(crate) attach_points: BTreeMap<NamespacedName, Arc<AttachPoints>>,
+    pub(crate) set_points: BTreeMap<NamespacedName, Arc<AttachPoints>>,
     pub(crate) listeners: BTreeMap<ListenerKey, Arc<portcullis_ir::Listener>>,
-    pub(crate) routes: Cache<NamespacedName, CompiledRoute>,
+    /// Of all kinds.
+    pub(crate) routes: Cache<ObjectRef, CompiledRoute>,
     pub(crate) backends: Cache<BackendKey, CompiledBackend>,
+    pub(crate) introduced: Introduced,
 }
 
 impl fmt::Debug for Memo {

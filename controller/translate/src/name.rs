@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use portcullis_ir::GatewayKey;
+use portcullis_ir::{GatewayKey, RouteKind};
 
 /// Names a namespaced object of a kind that is known from where the name stands.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +20,12 @@ pub enum Kind {
     GatewayClass,
     Gateway,
     HttpRoute,
+    GrpcRoute,
+    TlsRoute,
+    TcpRoute,
+    UdpRoute,
+    ListenerSet,
+    BackendTlsPolicy,
     ReferenceGrant,
     Namespace,
     Service,
@@ -46,10 +52,16 @@ impl NamespacedName {
 }
 
 impl Kind {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 17] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::HttpRoute,
+        Self::GrpcRoute,
+        Self::TlsRoute,
+        Self::TcpRoute,
+        Self::UdpRoute,
+        Self::ListenerSet,
+        Self::BackendTlsPolicy,
         Self::ReferenceGrant,
         Self::Namespace,
         Self::Service,
@@ -63,9 +75,16 @@ impl Kind {
     /// The version that is read.
     pub const fn api_version(self) -> &'static str {
         match self {
-            Self::GatewayClass | Self::Gateway | Self::HttpRoute | Self::ReferenceGrant => {
-                "gateway.networking.k8s.io/v1"
-            }
+            Self::GatewayClass
+            | Self::Gateway
+            | Self::HttpRoute
+            | Self::GrpcRoute
+            | Self::TlsRoute
+            | Self::TcpRoute
+            | Self::UdpRoute
+            | Self::ListenerSet
+            | Self::BackendTlsPolicy
+            | Self::ReferenceGrant => "gateway.networking.k8s.io/v1",
             Self::Namespace | Self::Service | Self::Secret | Self::ConfigMap => "v1",
             Self::EndpointSlice => "discovery.k8s.io/v1",
             Self::GatewayParameters | Self::Backend => "portcullis.dev/v1alpha1",
@@ -76,12 +95,30 @@ impl Kind {
         !matches!(self, Self::GatewayClass | Self::Namespace)
     }
 
+    /// The kind of route, if it is one.
+    pub const fn route_kind(self) -> Option<RouteKind> {
+        match self {
+            Self::HttpRoute => Some(RouteKind::HttpRoute),
+            Self::GrpcRoute => Some(RouteKind::GrpcRoute),
+            Self::TlsRoute => Some(RouteKind::TlsRoute),
+            Self::TcpRoute => Some(RouteKind::TcpRoute),
+            Self::UdpRoute => Some(RouteKind::UdpRoute),
+            _ => None,
+        }
+    }
+
     /// The kind as its objects write it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::GatewayClass => "GatewayClass",
             Self::Gateway => "Gateway",
             Self::HttpRoute => "HTTPRoute",
+            Self::GrpcRoute => "GRPCRoute",
+            Self::TlsRoute => "TLSRoute",
+            Self::TcpRoute => "TCPRoute",
+            Self::UdpRoute => "UDPRoute",
+            Self::ListenerSet => "ListenerSet",
+            Self::BackendTlsPolicy => "BackendTLSPolicy",
             Self::ReferenceGrant => "ReferenceGrant",
             Self::Namespace => "Namespace",
             Self::Service => "Service",
@@ -90,6 +127,18 @@ impl Kind {
             Self::ConfigMap => "ConfigMap",
             Self::GatewayParameters => "GatewayParameters",
             Self::Backend => "Backend",
+        }
+    }
+}
+
+impl From<RouteKind> for Kind {
+    fn from(kind: RouteKind) -> Self {
+        match kind {
+            RouteKind::HttpRoute => Self::HttpRoute,
+            RouteKind::GrpcRoute => Self::GrpcRoute,
+            RouteKind::TlsRoute => Self::TlsRoute,
+            RouteKind::TcpRoute => Self::TcpRoute,
+            RouteKind::UdpRoute => Self::UdpRoute,
         }
     }
 }
@@ -148,6 +197,12 @@ impl fmt::Display for ObjectRef {
             Some(namespace) => write!(f, "{} {namespace}/{}", self.kind, self.name),
             None => write!(f, "{} {}", self.kind, self.name),
         }
+    }
+}
+
+impl Serialize for ObjectRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -1,8 +1,13 @@
-//! Which namespaces' routes a listener takes (`allowedRoutes.namespaces`).
+//! Which namespaces' routes a listener takes (`allowedRoutes.namespaces`), and whose ListenerSets a Gateway
+//! (`allowedListeners.namespaces`).
 
 use std::collections::BTreeMap;
 
-use gateway_api::gateways::{GatewayListenersAllowedRoutesNamespaces, GatewayListenersAllowedRoutesNamespacesFrom};
+use gateway_api::gateways::{
+    GatewayAllowedListenersNamespaces, GatewayAllowedListenersNamespacesFrom,
+    GatewayAllowedListenersNamespacesSelector, GatewayAllowedListenersNamespacesSelectorMatchExpressions,
+    GatewayListenersAllowedRoutesNamespaces, GatewayListenersAllowedRoutesNamespacesFrom,
+};
 
 /// The label that every namespace carries with its own name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -10,7 +15,7 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AllowedNamespaces {
     All,
-    /// The Gateway's own.
+    /// The own one of whoever writes the listener; for ListenerSets, the Gateway's.
     Same,
     Selector(Vec<Requirement>),
 }
@@ -26,7 +31,7 @@ pub(crate) enum Requirement {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidSelector {
-    #[error("allowedRoutes.namespaces.from is Selector but there is no selector; add one")]
+    #[error("namespaces.from is Selector but there is no selector; add one")]
     Missing,
     #[error("selector operator {0:?} is not known; use In, NotIn, Exists or DoesNotExist")]
     Operator(String),
@@ -45,16 +50,50 @@ impl AllowedNamespaces {
             Some(GatewayListenersAllowedRoutesNamespacesFrom::Selector) => {
                 let selector = namespaces.and_then(|namespaces| namespaces.selector.as_ref());
                 let selector = selector.ok_or(InvalidSelector::Missing)?;
-                let labels = selector.match_labels.iter().flatten();
-                let mut requirements: Vec<_> =
-                    labels.map(|(key, value)| Requirement::In(key.clone(), vec![value.clone()])).collect();
-                for expression in selector.match_expressions.iter().flatten() {
-                    let values = expression.values.clone().unwrap_or_default();
-                    requirements.push(Requirement::parse(&expression.key, &expression.operator, values)?);
-                }
-                Ok(Self::Selector(requirements))
+                let expressions = selector.match_expressions.iter().flatten();
+                Self::select(
+                    selector.match_labels.as_ref(),
+                    expressions.map(|one| (&*one.key, &*one.operator, one.values.as_deref())),
+                )
             }
         }
+    }
+
+    /// Whose ListenerSets a Gateway takes; none are none. "The default value is to allow no ListenerSets"
+    /// (`AllowedListeners.namespaces`).
+    pub(crate) fn of_listener_sets(
+        namespaces: Option<&GatewayAllowedListenersNamespaces>,
+    ) -> Result<Option<Self>, InvalidSelector> {
+        let Some(GatewayAllowedListenersNamespaces { from, selector }) = namespaces else { return Ok(None) };
+        match from {
+            None | Some(GatewayAllowedListenersNamespacesFrom::None) => Ok(None),
+            Some(GatewayAllowedListenersNamespacesFrom::Same) => Ok(Some(Self::Same)),
+            Some(GatewayAllowedListenersNamespacesFrom::All) => Ok(Some(Self::All)),
+            Some(GatewayAllowedListenersNamespacesFrom::Selector) => {
+                let GatewayAllowedListenersNamespacesSelector { match_labels, match_expressions } =
+                    selector.as_ref().ok_or(InvalidSelector::Missing)?;
+                let expressions = match_expressions.iter().flatten().map(|expression| {
+                    let GatewayAllowedListenersNamespacesSelectorMatchExpressions { key, operator, values } =
+                        expression;
+                    (&**key, &**operator, values.as_deref())
+                });
+                Self::select(match_labels.as_ref(), expressions).map(Some)
+            }
+        }
+    }
+
+    /// A label selector: labels, and expressions of key, operator and values.
+    fn select<'s>(
+        labels: Option<&BTreeMap<String, String>>,
+        expressions: impl Iterator<Item = (&'s str, &'s str, Option<&'s [String]>)>,
+    ) -> Result<Self, InvalidSelector> {
+        let labels = labels.into_iter().flatten();
+        let mut requirements: Vec<_> =
+            labels.map(|(key, value)| Requirement::In(key.clone(), vec![value.clone()])).collect();
+        for (key, operator, values) in expressions {
+            requirements.push(Requirement::parse(key, operator, values.unwrap_or_default().to_vec())?);
+        }
+        Ok(Self::Selector(requirements))
     }
 
     /// Whether the answer depends on the labels of the route's namespace.
@@ -122,6 +161,21 @@ mod tests {
     fn without_a_word_only_the_gateways_own_namespace_may_attach() {
         let allowed = AllowedNamespaces::parse(None).unwrap();
         assert!(allowed.allows("infra", "infra", None) && !allowed.allows("infra", "shop", None));
+    }
+
+    #[test]
+    fn without_a_word_no_listener_set_may_attach() {
+        let parse = |yaml: &str| AllowedNamespaces::of_listener_sets(Some(&serde_norway::from_str(yaml).unwrap()));
+        assert_eq!(AllowedNamespaces::of_listener_sets(None), Ok(None));
+        assert_eq!(parse("{}"), Ok(None));
+        assert_eq!(parse("{from: None, selector: {}}"), Ok(None));
+        assert_eq!(parse("{from: Same}"), Ok(Some(AllowedNamespaces::Same)));
+        assert_eq!(parse("{from: All}"), Ok(Some(AllowedNamespaces::All)));
+        assert_eq!(parse("{from: Selector}"), Err(InvalidSelector::Missing));
+        let selected = parse(
+            "{from: Selector, selector: {matchLabels: {team: shop}, matchExpressions: [{key: tier, operator: DoesNotExist}]}}",
+        );
+        assert!(selected.unwrap().unwrap().allows("infra", "shop-ns", Some(&labels())));
     }
 
     #[test]

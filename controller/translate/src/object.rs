@@ -2,17 +2,23 @@
 
 use std::sync::Arc;
 
+use gateway_api::backendtlspolicies::BackendTlsPolicy;
+use gateway_api::experimental::grpcroutes::GrpcRoute;
+use gateway_api::experimental::httproutes::HttpRoute;
+use gateway_api::experimental::tcproutes::TcpRoute;
+use gateway_api::experimental::udproutes::UdpRoute;
 use gateway_api::gatewayclasses::GatewayClass;
 use gateway_api::gateways::Gateway;
-use gateway_api::httproutes::HttpRoute;
+use gateway_api::listenersets::ListenerSet;
 use gateway_api::referencegrants::ReferenceGrant;
+use gateway_api::tlsroutes::TlsRoute;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Resource;
 use portcullis_crds::{Backend, GatewayParameters};
 use serde_json::Value;
 
-use crate::{Kind, NamespacedName, ObjectRef};
+use crate::{Kind, NamespacedName, ObjectRef, lenient};
 
 /// Any object that [`Inputs`] holds.
 #[derive(Clone, Debug)]
@@ -20,6 +26,12 @@ pub enum Object {
     GatewayClass(Arc<GatewayClass>),
     Gateway(Arc<Gateway>),
     HttpRoute(Arc<HttpRoute>),
+    GrpcRoute(Arc<GrpcRoute>),
+    TlsRoute(Arc<TlsRoute>),
+    TcpRoute(Arc<TcpRoute>),
+    UdpRoute(Arc<UdpRoute>),
+    ListenerSet(Arc<ListenerSet>),
+    BackendTlsPolicy(Arc<BackendTlsPolicy>),
     ReferenceGrant(Arc<ReferenceGrant>),
     Namespace(Arc<Namespace>),
     Service(Arc<Service>),
@@ -47,7 +59,7 @@ impl Object {
     ///
     /// # Errors
     /// [`InvalidObject`]; a value that names itself keeps its name, so that it can be noted as invalid.
-    pub fn parse(value: Value) -> Result<Self, InvalidObject> {
+    pub fn parse(mut value: Value) -> Result<Self, InvalidObject> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let (api_version, kind) = (text(&value["apiVersion"]), text(&value["kind"]));
         let known = Kind::ALL.into_iter().find(|known| (known.api_version(), known.as_str()) == (&api_version, &kind));
@@ -60,10 +72,34 @@ impl Object {
         } else {
             ObjectRef::cluster(kind, name)
         };
-        let parsed = match kind {
+        lenient::mark(kind, &mut value);
+        // Kept only where a second look may be needed.
+        let kept = (kind == Kind::BackendTlsPolicy).then(|| value.clone());
+        let parsed = Self::typed(kind, value).map_err(|error| error.to_string());
+        parsed.or_else(|why| {
+            let remains = kept.and_then(|value| Self::remains(kind, &value, &why));
+            // The message could repeat a value; those of Secrets are nobody's business.
+            let why = if kind == Kind::Secret { "a field has the wrong type".to_owned() } else { why };
+            remains.ok_or(InvalidObject::Malformed { reference, why })
+        })
+    }
+
+    /// What is left of an object that cannot be used, where forgetting it would open what it closes. None: forget it.
+    pub fn remains(kind: Kind, value: &Value, why: &str) -> Option<Self> {
+        lenient::remains(kind, value, why).and_then(|value| Self::typed(kind, value).ok())
+    }
+
+    fn typed(kind: Kind, value: Value) -> Result<Self, serde_json::Error> {
+        match kind {
             Kind::GatewayClass => serde_json::from_value(value).map(Self::GatewayClass),
             Kind::Gateway => serde_json::from_value(value).map(Self::Gateway),
             Kind::HttpRoute => serde_json::from_value(value).map(Self::HttpRoute),
+            Kind::GrpcRoute => serde_json::from_value(value).map(Self::GrpcRoute),
+            Kind::TlsRoute => serde_json::from_value(value).map(Self::TlsRoute),
+            Kind::TcpRoute => serde_json::from_value(value).map(Self::TcpRoute),
+            Kind::UdpRoute => serde_json::from_value(value).map(Self::UdpRoute),
+            Kind::ListenerSet => serde_json::from_value(value).map(Self::ListenerSet),
+            Kind::BackendTlsPolicy => serde_json::from_value(value).map(Self::BackendTlsPolicy),
             Kind::ReferenceGrant => serde_json::from_value(value).map(Self::ReferenceGrant),
             Kind::Namespace => serde_json::from_value(value).map(Self::Namespace),
             Kind::Service => serde_json::from_value(value).map(Self::Service),
@@ -72,12 +108,7 @@ impl Object {
             Kind::ConfigMap => serde_json::from_value(value).map(Self::ConfigMap),
             Kind::GatewayParameters => serde_json::from_value(value).map(Self::GatewayParameters),
             Kind::Backend => serde_json::from_value(value).map(Self::Backend),
-        };
-        // The message could repeat a value; those of Secrets are nobody's business.
-        parsed.map_err(|error| InvalidObject::Malformed {
-            reference,
-            why: if kind == Kind::Secret { "a field has the wrong type".to_owned() } else { error.to_string() },
-        })
+        }
     }
 
     /// The object's own name; a namespaced object without a namespace is in `default`.
@@ -87,6 +118,12 @@ impl Object {
             Self::Namespace(object) => ObjectRef::cluster(Kind::Namespace, own_name(&**object)),
             Self::Gateway(object) => ObjectRef::namespaced(Kind::Gateway, &name_of(&**object)),
             Self::HttpRoute(object) => ObjectRef::namespaced(Kind::HttpRoute, &name_of(&**object)),
+            Self::GrpcRoute(object) => ObjectRef::namespaced(Kind::GrpcRoute, &name_of(&**object)),
+            Self::TlsRoute(object) => ObjectRef::namespaced(Kind::TlsRoute, &name_of(&**object)),
+            Self::TcpRoute(object) => ObjectRef::namespaced(Kind::TcpRoute, &name_of(&**object)),
+            Self::UdpRoute(object) => ObjectRef::namespaced(Kind::UdpRoute, &name_of(&**object)),
+            Self::ListenerSet(object) => ObjectRef::namespaced(Kind::ListenerSet, &name_of(&**object)),
+            Self::BackendTlsPolicy(object) => ObjectRef::namespaced(Kind::BackendTlsPolicy, &name_of(&**object)),
             Self::ReferenceGrant(object) => ObjectRef::namespaced(Kind::ReferenceGrant, &name_of(&**object)),
             Self::Service(object) => ObjectRef::namespaced(Kind::Service, &name_of(&**object)),
             Self::EndpointSlice(object) => ObjectRef::namespaced(Kind::EndpointSlice, &name_of(&**object)),

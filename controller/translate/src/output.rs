@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use gateway_api::backendtlspolicies::BackendTlsPolicyStatus;
 use gateway_api::gatewayclasses::GatewayClassStatus;
 use gateway_api::gateways::GatewayStatus;
-use gateway_api::httproutes::HttpRouteStatus;
+use gateway_api::listenersets::ListenerSetStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use portcullis_crds::{BackendStatus, GatewayParametersStatus};
 use portcullis_ir::{GatewayKey, Snapshot};
 use serde::Serialize;
 
-use crate::NamespacedName;
+use crate::{NamespacedName, ObjectRef, RouteStatus};
 
 #[derive(Clone, Debug, Default)]
 pub struct Output {
@@ -29,22 +30,36 @@ pub struct Statuses {
     /// data plane's word is needed: see [`crate::programmed`].
     pub gateways: BTreeMap<GatewayKey, GatewayStatus>,
     /// `parents` of our controller name alone. An empty list takes back entries of an earlier pass.
-    pub http_routes: BTreeMap<NamespacedName, HttpRouteStatus>,
+    pub routes: BTreeMap<ObjectRef, RouteStatus>,
+    /// `Programmed` as in `gateways`.
+    pub listener_sets: BTreeMap<NamespacedName, ListenerSetStatus>,
+    /// `ancestors` of our controller name alone, as in `routes`.
+    pub backend_tls_policies: BTreeMap<NamespacedName, BackendTlsPolicyStatus>,
     pub backends: BTreeMap<NamespacedName, BackendStatus>,
     pub gateway_parameters: BTreeMap<NamespacedName, GatewayParametersStatus>,
     /// What `Programmed` said before, so that [`crate::programmed`] moves times only on a change.
     #[serde(skip)]
     pub(crate) programmed_before: BTreeMap<ProgrammedOf, Condition>,
+    /// The Gateway of each ListenerSet, whose data planes [`crate::programmed`] listens to.
+    #[serde(skip)]
+    pub(crate) gateway_of_sets: BTreeMap<NamespacedName, GatewayKey>,
 }
 
 impl Statuses {
-    /// Those of Gateways alone: what [`crate::programmed`] works on, without a copy of what it leaves alone.
+    /// Those of Gateways and ListenerSets alone: what [`crate::programmed`] works on, without a copy of what it leaves
+    /// alone.
     #[must_use]
     pub fn of_gateways(&self) -> Self {
-        let Self { gateways, programmed_before, .. } = self;
-        Self { gateways: gateways.clone(), programmed_before: programmed_before.clone(), ..Self::default() }
+        let Self { gateways, listener_sets, programmed_before, gateway_of_sets, .. } = self;
+        Self {
+            gateways: gateways.clone(),
+            listener_sets: listener_sets.clone(),
+            programmed_before: programmed_before.clone(),
+            gateway_of_sets: gateway_of_sets.clone(),
+            ..Self::default()
+        }
     }
 }
 
-/// A Gateway's own `Programmed`, or that of one of its listeners.
-pub(crate) type ProgrammedOf = (GatewayKey, Option<String>);
+/// The own `Programmed` of a Gateway or a ListenerSet, or that of one of its listeners.
+pub(crate) type ProgrammedOf = (ObjectRef, Option<String>);

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gateway_api::gateways::GatewayStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
-use portcullis_ir::GatewayKey;
+use portcullis_ir::{GatewayKey, ListenerKey, ListenerSetKey};
 
 use crate::condition::{ConditionType, Reason, State};
-use crate::output::Statuses;
+use crate::output::{ProgrammedOf, Statuses};
+use crate::{Kind, NamespacedName, ObjectRef};
 
 /// What is known of the data planes when statuses are completed.
 #[derive(Clone, Debug, Default)]
@@ -21,8 +21,8 @@ pub struct Acks {
 
 #[derive(Clone, Debug, Default)]
 pub struct GatewayAck {
-    /// By name: bound, or why not. A listener that is missing is still waited for.
-    pub listeners: BTreeMap<Arc<str>, Result<(), String>>,
+    /// Its own listeners and those of ListenerSets: bound, or why not. One that is missing is still waited for.
+    pub listeners: BTreeMap<ListenerKey, Result<(), String>>,
     pub standing: Standing,
 }
 
@@ -43,18 +43,63 @@ pub enum Standing {
 
 /// Completes every `Programmed` that waits for the data plane's word; leaves all others alone.
 pub fn programmed(statuses: &mut Statuses, acks: &Acks) {
-    let Statuses { gateways, programmed_before, .. } = statuses;
+    let Statuses { gateways, listener_sets, programmed_before, gateway_of_sets, .. } = statuses;
     for (key, ack) in &acks.gateways {
         let Some(status) = gateways.get_mut(key) else { continue };
-        let before = |listener: Option<&str>| programmed_before.get(&(key.clone(), listener.map(str::to_owned)));
+        let completer = Completer {
+            object: ObjectRef::namespaced(Kind::Gateway, &NamespacedName::from(key)),
+            listener: ListenerKey::new(key.clone(), ""),
+            programmed_before,
+            ack,
+            now: acks.now,
+        };
+        let listeners = status.listeners.iter_mut().flatten().map(|one| (&*one.name, &mut *one.conditions));
+        let tally = completer.listeners(listeners);
+        completer.own(status.conditions.as_deref_mut().unwrap_or_default(), &tally);
+    }
+    for (name, status) in listener_sets {
+        let Some((key, ack)) = gateway_of_sets.get(name).and_then(|key| acks.gateways.get_key_value(key)) else {
+            continue;
+        };
+        let set = ListenerSetKey::new(Arc::clone(&name.namespace), Arc::clone(&name.name));
+        let completer = Completer {
+            object: ObjectRef::namespaced(Kind::ListenerSet, name),
+            listener: ListenerKey::of_set(key.clone(), set, ""),
+            programmed_before,
+            ack,
+            now: acks.now,
+        };
+        let listeners = status.listeners.iter_mut().flatten().map(|one| (&*one.name, &mut *one.conditions));
+        let tally = completer.listeners(listeners);
+        completer.own(status.conditions.as_deref_mut().unwrap_or_default(), &tally);
+    }
+}
+
+/// What is known of one Gateway or ListenerSet.
+struct Completer<'a> {
+    object: ObjectRef,
+    /// The key of its listeners, but for the name.
+    listener: ListenerKey,
+    programmed_before: &'a BTreeMap<ProgrammedOf, Condition>,
+    ack: &'a GatewayAck,
+    now: Timestamp,
+}
+
+impl Completer<'_> {
+    fn before(&self, listener: Option<&str>) -> Option<&Condition> {
+        self.programmed_before.get(&(self.object.clone(), listener.map(str::to_owned)))
+    }
+
+    fn listeners<'s>(&self, listeners: impl Iterator<Item = (&'s str, &'s mut [Condition])>) -> Tally {
+        let Self { ack, now, .. } = self;
         let mut tally = Tally::default();
-        for listener in status.listeners.iter_mut().flatten() {
-            let old = before(Some(&listener.name));
-            let Some(condition) = pending(&mut listener.conditions) else { continue };
-            let (state, reason, message) = match ack.listeners.get(listener.name.as_str()) {
+        for (name, conditions) in listeners {
+            let Some(condition) = pending(conditions) else { continue };
+            let key = ListenerKey { name: name.into(), ..self.listener.clone() };
+            let (state, reason, message) = match ack.listeners.get(&key) {
                 None => {
                     tally.waiting += 1;
-                    keep(condition, old, &ack.standing);
+                    keep(condition, self.before(Some(name)), &ack.standing);
                     continue;
                 }
                 Some(Ok(())) => {
@@ -62,21 +107,40 @@ pub fn programmed(statuses: &mut Statuses, acks: &Acks) {
                     (State::True, Reason::Programmed, "the listener takes connections".to_owned())
                 }
                 Some(Err(why)) => {
-                    tally.failures.push(format!("{}: {why}", listener.name));
+                    tally.failures.push(format!("{name}: {why}"));
                     (State::False, Reason::PortUnavailable, why.clone())
                 }
             };
-            decide(condition, state, reason, message, old, acks.now);
+            decide(condition, state, reason, message, self.before(Some(name)), *now);
         }
-        let Some(condition) = own_pending(status) else { continue };
+        tally
+    }
+
+    fn own(&self, conditions: &mut [Condition], tally: &Tally) {
+        let Self { object, ack, now, .. } = self;
+        let Some(condition) = pending(conditions) else { return };
         match tally.verdict(&ack.standing) {
-            Some((state, reason, message)) => decide(condition, state, reason, message, before(None), acks.now),
-            None => keep(condition, before(None), &ack.standing),
+            Some((mut state, mut reason, message)) => {
+                if object.kind == Kind::ListenerSet {
+                    (state, reason) = of_set(state, reason, &ack.standing);
+                }
+                decide(condition, state, reason, message, self.before(None), *now);
+            }
+            None => keep(condition, self.before(None), &ack.standing),
         }
     }
 }
 
-/// What the listeners of one Gateway came to.
+/// In the words of a ListenerSet (`ListenerSetConditionProgrammed`).
+fn of_set(state: State, reason: Reason, standing: &Standing) -> (State, Reason) {
+    match (state, standing) {
+        (State::False, Standing::Not(..)) => (state, Reason::ParentNotProgrammed),
+        (State::False, _) => (state, Reason::PortUnavailable),
+        _ => (state, reason),
+    }
+}
+
+/// What the listeners of one object came to.
 #[derive(Default)]
 struct Tally {
     bound: usize,
@@ -116,10 +180,6 @@ fn keep(condition: &mut Condition, before: Option<&Condition>, standing: &Standi
         }
         _ => condition.message.clone_from(why),
     }
-}
-
-fn own_pending(status: &mut GatewayStatus) -> Option<&mut Condition> {
-    pending(status.conditions.as_deref_mut().unwrap_or_default())
 }
 
 fn pending(conditions: &mut [Condition]) -> Option<&mut Condition> {

@@ -3,33 +3,125 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use gateway_api::backendtlspolicies::BackendTlsPolicyValidationCaCertificateRefs;
+use gateway_api::gateways::Gateway;
 use portcullis_crds::CaCertificateRef;
 
+use crate::certificates::CertificateRef;
+use crate::client_validation::CaRef;
+use crate::listener_set;
 use crate::{Inputs, Kind, NamespacedName, ObjectRef};
 
 /// Every Secret and ConfigMap that an object of `inputs` names, whether or not it may: permission is judged when the
 /// reference is resolved, and can be granted later.
 pub fn references(inputs: &Inputs) -> BTreeSet<ObjectRef> {
-    let mut named = BTreeSet::new();
-    for (gateway, object) in &inputs.gateways {
-        for reference in object.spec.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
-            for certificate in reference.certificate_refs.iter().flatten() {
-                let is_secret = certificate.group.as_deref().unwrap_or_default().is_empty()
-                    && certificate.kind.as_deref().unwrap_or("Secret") == "Secret";
-                if is_secret {
-                    let namespace =
-                        certificate.namespace.as_deref().map_or_else(|| Arc::clone(&gateway.namespace), Arc::from);
-                    let name = NamespacedName::new(namespace, certificate.name.as_str());
-                    named.insert(ObjectRef::namespaced(Kind::Secret, &name));
-                }
-            }
+    let mut named = Named::default();
+    for (name, object) in &inputs.gateways {
+        named.gateway(&name.namespace, object);
+    }
+    for (name, object) in &inputs.listener_sets {
+        let entries = object.spec.listeners.iter().filter_map(|entry| entry.tls.as_ref());
+        for reference in entries.flat_map(|tls| tls.certificate_refs.iter().flatten()) {
+            let reference = listener_set::certificate_ref(reference);
+            named.certificate(&name.namespace, CertificateRef::of_listener(&reference));
+        }
+    }
+    for (name, object) in &inputs.backend_tls_policies {
+        for reference in object.spec.validation.ca_certificate_refs.iter().flatten() {
+            let BackendTlsPolicyValidationCaCertificateRefs { group, kind, name: config_map } = reference;
+            named.ca(&name.namespace, CaRef { group, kind, name: config_map, namespace: None });
         }
     }
     for (backend, object) in &inputs.backends {
         for CaCertificateRef { name } in object.spec.tls.iter().flat_map(|tls| &tls.ca_certificate_refs) {
-            let name = NamespacedName::new(Arc::clone(&backend.namespace), name.as_str());
-            named.insert(ObjectRef::namespaced(Kind::ConfigMap, &name));
+            named.ca(&backend.namespace, CaRef { group: "", kind: "ConfigMap", name, namespace: None });
         }
     }
-    named
+    named.0
+}
+
+#[derive(Default)]
+struct Named(BTreeSet<ObjectRef>);
+
+impl Named {
+    fn gateway(&mut self, namespace: &Arc<str>, gateway: &Gateway) {
+        let listeners = gateway.spec.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        let certificates = listeners.flat_map(|tls| tls.certificate_refs.iter().flatten());
+        for reference in certificates.map(CertificateRef::of_listener).chain(CertificateRef::of_backends(gateway)) {
+            self.certificate(namespace, reference);
+        }
+        let Some(frontend) = gateway.spec.tls.as_ref().and_then(|tls| tls.frontend.as_ref()) else { return };
+        let default = frontend.default.validation.iter().flat_map(|validation| &validation.ca_certificate_refs);
+        default.for_each(|one| self.ca(namespace, CaRef::of_default(one)));
+        for validation in frontend.per_port.iter().flatten().filter_map(|entry| entry.tls.validation.as_ref()) {
+            validation.ca_certificate_refs.iter().for_each(|one| self.ca(namespace, CaRef::of_port(one)));
+        }
+    }
+
+    fn certificate(&mut self, namespace: &Arc<str>, reference: CertificateRef<'_>) {
+        let secret = reference.secret(namespace);
+        self.0.extend(secret.map(|name: NamespacedName| ObjectRef::namespaced(Kind::Secret, &name)));
+    }
+
+    fn ca(&mut self, namespace: &Arc<str>, reference: CaRef<'_>) {
+        let config_map = reference.config_map(namespace);
+        self.0.extend(config_map.map(|name| ObjectRef::namespaced(Kind::ConfigMap, &name)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+    use crate::Object;
+
+    #[test]
+    fn whatever_names_a_secret_or_a_config_map_has_it_held() {
+        let group = "gateway.networking.k8s.io/v1";
+        let ca = |name: &str| json!({ "group": "", "kind": "ConfigMap", "name": name, "namespace": "b" });
+        let validation = |name: &str| json!({ "validation": { "caCertificateRefs": [ca(name), { "group": "", "kind": "Service", "name": "no" }] } });
+        let certificates =
+            |name: &str| json!({ "certificateRefs": [{ "name": name }, { "kind": "Other", "name": "no" }] });
+        let listener = |name: &str| json!({ "name": "l", "port": 443, "protocol": "HTTPS", "tls": certificates(name) });
+        let mut inputs = Inputs::default();
+        for (version, kind, spec) in [
+            (
+                group,
+                "Gateway",
+                json!({ "gatewayClassName": "c", "listeners": [listener("of-gateway")], "tls": {
+                "frontend": { "default": validation("default"), "perPort": [{ "port": 443, "tls": validation("port") }] },
+                "backend": { "clientCertificateRef": { "name": "client", "namespace": "b" } } } }),
+            ),
+            (group, "ListenerSet", json!({ "parentRef": { "name": "g" }, "listeners": [listener("of-set")] })),
+            (
+                group,
+                "BackendTLSPolicy",
+                json!({ "targetRefs": [{ "group": "", "kind": "Service", "name": "s" }], "validation": {
+                "hostname": "a", "caCertificateRefs": [{ "group": "", "kind": "ConfigMap", "name": "policy" }, { "group": "", "kind": "Secret", "name": "no" }] } }),
+            ),
+            (
+                "portcullis.dev/v1alpha1",
+                "Backend",
+                json!({ "endpoints": [], "tls": { "hostname": "a", "caCertificateRefs": [{ "name": "backend" }] } }),
+            ),
+        ] {
+            let object = json!({ "apiVersion": version, "kind": kind, "metadata": { "namespace": "a", "name": "o" }, "spec": spec });
+            inputs.insert(Object::parse(object).unwrap());
+        }
+        let named: Vec<String> = references(&inputs).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            named,
+            [
+                "Secret a/of-gateway",
+                "Secret a/of-set",
+                "Secret b/client",
+                "ConfigMap a/backend",
+                "ConfigMap a/policy",
+                "ConfigMap b/default",
+                "ConfigMap b/port",
+            ]
+        );
+    }
 }

@@ -1,15 +1,23 @@
 //! One rule of an HTTPRoute. A rule that cannot be honoured denies: it is never skipped, and never falls back to what
 //! it was.
 
-use gateway_api::httproutes::{HttpRouteRules, HttpRouteRulesBackendRefs, HttpRouteRulesTimeouts};
-use portcullis_ir::{Action, Failure, Filter, Match, PathMatch, Target, Timeouts, WeightedBackend};
+use std::sync::Arc;
 
+use gateway_api::experimental::httproutes::{HttpRouteRules, HttpRouteRulesTimeouts};
+use portcullis_ir::{
+    Action, Failure, Filter, Match, PathMatch, Retry, RouteKey, SessionPersistence, Target, Timeouts, WeightedBackend,
+};
+
+use crate::NamespacedName;
 use crate::backend::{InvalidReference, Resolver};
+use crate::backend_ref::BackendRefView;
 use crate::condition::Reason;
 use crate::duration;
-use crate::filter_view::{FilterView, RefView};
+use crate::filter_view::FilterView;
 use crate::filters::{self, Filters, InvalidFilter, Place};
 use crate::matches::{self, InvalidMatch};
+use crate::persistence::{self, InvalidPersistence, SessionView};
+use crate::retry::{self, InvalidRetry};
 
 /// Longest name of a rule (`SectionName`).
 const MAX_NAME: usize = 253;
@@ -29,6 +37,8 @@ pub(crate) struct CompiledRule {
     pub(crate) filters: Vec<Filter>,
     pub(crate) action: Action,
     pub(crate) timeouts: Timeouts,
+    pub(crate) retry: Option<Retry>,
+    pub(crate) persistence: Option<SessionPersistence>,
 }
 
 /// Why a rule denies.
@@ -50,6 +60,10 @@ pub(crate) enum InvalidRule {
     Timeout { field: &'static str, value: String },
     #[error("timeouts.backendRequest is longer than timeouts.request; shorten it")]
     TimeoutOrder,
+    #[error("{0}")]
+    Retry(#[from] InvalidRetry),
+    #[error("{0}")]
+    Persistence(#[from] InvalidPersistence),
 }
 
 impl InvalidRule {
@@ -60,7 +74,7 @@ impl InvalidRule {
         }
     }
 
-    fn failure(&self) -> Failure {
+    pub(crate) fn failure(&self) -> Failure {
         match self {
             Self::Match { .. } | Self::ManyMatches => Failure::InvalidMatch,
             _ => Failure::InvalidFilter,
@@ -71,17 +85,17 @@ impl InvalidRule {
 /// References of a rule that name nothing usable, each with its place.
 pub(crate) type Unresolved = Vec<(String, InvalidReference)>;
 
-/// `at` is the rule's position, for messages.
+/// `at` is the rule's position and `route` the name of its object, for messages and for names that are made.
 pub(crate) fn compile(
     at: usize,
     rule: &HttpRouteRules,
+    route: &NamespacedName,
     resolver: &mut Resolver<'_, '_, '_>,
     unresolved: &mut Unresolved,
 ) -> (CompiledRule, Option<InvalidRule>) {
-    let HttpRouteRules { backend_refs, filters, matches, name, timeouts } = rule;
-    // A name is for people and never a reason to refuse a rule; one that cannot be carried is left out.
-    let name = name.as_deref().filter(|name| (1..=MAX_NAME).contains(&name.len())).map(Into::into);
-    let (matches, match_error) = compile_matches(matches.as_deref().unwrap_or_default());
+    let HttpRouteRules { backend_refs, filters, matches, name, timeouts, retry, session_persistence } = rule;
+    let name = compile_name(name.as_deref());
+    let (matches, match_error) = compile_matches(matches.as_deref().unwrap_or_default(), matches::translate);
     let prefixes = matches.iter().all(|matched| matches!(matched.path, PathMatch::Prefix(_)));
     let backend_refs = backend_refs.as_deref().unwrap_or_default();
     // References are resolved even if the rule denies: their condition is independent of it.
@@ -92,35 +106,50 @@ pub(crate) fn compile(
         resolved.map_err(|error| unresolved.push((format!("rules[{at}] mirror"), error))).ok()
     });
     let timeouts = timeouts.as_ref().map_or(Ok(Timeouts::default()), compile_timeouts);
-    let body = || -> Result<(Filters, Vec<WeightedBackend>, Timeouts), InvalidRule> {
+    let retry = retry.as_ref().map(retry::translate).transpose();
+    let persistence = session_persistence.as_ref().map(|session| {
+        // A key counts to 65,535; an object so large never gets past an API server.
+        let at = u16::try_from(at).unwrap_or(u16::MAX);
+        let key = RouteKey::http(Arc::clone(&route.namespace), Arc::clone(&route.name), at);
+        persistence::translate(&SessionView::from(session), &key)
+    });
+    let body = || -> Result<_, InvalidRule> {
         match match_error {
             Some(error) => Err(error),
-            None => Ok((filters?, backends?, timeouts?)),
+            None => Ok((filters?, backends?, timeouts?, retry?, persistence.transpose()?)),
         }
     };
     match body() {
-        Ok((Filters { filters, redirect }, backends, timeouts)) => {
+        Ok((Filters { filters, redirect }, backends, timeouts, retry, persistence)) => {
             let action = redirect.map_or(Action::Forward(backends), Action::Redirect);
-            (CompiledRule { name, matches, filters, action, timeouts }, None)
+            (CompiledRule { name, matches, filters, action, timeouts, retry, persistence }, None)
         }
         Err(error) => {
-            let action = Action::Fail(error.failure());
-            let timeouts = Timeouts::default();
-            (CompiledRule { name, matches, filters: Vec::new(), action, timeouts }, Some(error))
+            let (action, filters, timeouts) = (Action::Fail(error.failure()), Vec::new(), Timeouts::default());
+            let rule = CompiledRule { name, matches, filters, action, timeouts, retry: None, persistence: None };
+            (rule, Some(error))
         }
     }
 }
 
+/// A name is for people and never a reason to refuse a rule; one that cannot be carried is left out.
+pub(crate) fn compile_name(name: Option<&str>) -> Option<Box<str>> {
+    name.filter(|name| (1..=MAX_NAME).contains(&name.len())).map(Into::into)
+}
+
 /// The matches that can be honoured, and the first error. No match at all means every request
-/// (`HTTPRouteRule.matches`).
-fn compile_matches(list: &[gateway_api::httproutes::HttpRouteRulesMatches]) -> (Vec<Match>, Option<InvalidRule>) {
+/// (`HTTPRouteRule.matches`, `GRPCRouteRule.matches`).
+pub(crate) fn compile_matches<M>(
+    list: &[M],
+    translate: impl Fn(&M) -> Result<Match, InvalidMatch>,
+) -> (Vec<Match>, Option<InvalidRule>) {
     if list.is_empty() {
         return (vec![Match::default()], None);
     }
     let mut error = (list.len() > MAX_MATCHES).then_some(InvalidRule::ManyMatches);
     let mut compiled = Vec::with_capacity(list.len());
     for (at, matched) in list.iter().take(MAX_MATCHES).enumerate() {
-        match matches::translate(matched) {
+        match translate(matched) {
             Ok(matched) => compiled.push(matched),
             Err(why) => error = error.or(Some(InvalidRule::Match { at, error: why })),
         }
@@ -128,25 +157,21 @@ fn compile_matches(list: &[gateway_api::httproutes::HttpRouteRulesMatches]) -> (
     (compiled, error)
 }
 
-fn compile_backends(
+pub(crate) fn compile_backends<'r, R>(
     at: usize,
-    list: &[HttpRouteRulesBackendRefs],
+    list: &'r [R],
     prefixes: bool,
     resolver: &mut Resolver<'_, '_, '_>,
     unresolved: &mut Unresolved,
-) -> Result<Vec<WeightedBackend>, InvalidRule> {
+) -> Result<Vec<WeightedBackend>, InvalidRule>
+where
+    BackendRefView<'r>: From<&'r R>,
+{
     let mut error = (list.len() > MAX_BACKENDS).then_some(InvalidRule::ManyBackends);
     let mut backends = Vec::with_capacity(list.len());
     for (index, reference) in list.iter().take(MAX_BACKENDS).enumerate() {
-        let HttpRouteRulesBackendRefs { filters, group, kind, name, namespace, port, weight } = reference;
-        let view = RefView {
-            group: group.as_deref(),
-            kind: kind.as_deref(),
-            name,
-            namespace: namespace.as_deref(),
-            port: *port,
-        };
-        let target = match resolver.resolve(view) {
+        let BackendRefView { reference, weight, filters } = BackendRefView::from(reference);
+        let target = match resolver.resolve(reference) {
             Ok(key) => Target::Backend(key),
             Err(why) => {
                 unresolved.push((format!("rules[{at}].backendRefs[{index}]"), why));
@@ -154,8 +179,7 @@ fn compile_backends(
             }
         };
         let place = Place::BackendRef { prefixes };
-        let views = filters.iter().flatten().map(FilterView::from);
-        match (filters::translate(views, place, &mut |_| None), compile_weight(index, *weight)) {
+        match (filters::translate(filters, place, &mut |_| None), compile_weight(index, weight)) {
             (Ok(Filters { filters, redirect: _ }), Ok(weight)) => {
                 backends.push(WeightedBackend { target, weight, filters });
             }

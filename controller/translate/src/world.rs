@@ -5,14 +5,20 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use gateway_api::httproutes::HttpRoute;
+use gateway_api::backendtlspolicies::BackendTlsPolicy;
+use gateway_api::experimental::grpcroutes::GrpcRoute;
+use gateway_api::experimental::httproutes::HttpRoute;
+use gateway_api::experimental::tcproutes::TcpRoute;
+use gateway_api::experimental::udproutes::UdpRoute;
 use gateway_api::referencegrants::ReferenceGrant;
+use gateway_api::tlsroutes::TlsRoute;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use portcullis_crds::Backend;
 
 use crate::backend_object::BackendPlan;
 use crate::gateway::AttachPoints;
+use crate::tls_policy::PolicyPlan;
 use crate::{Inputs, NamespacedName, ObjectRef};
 
 /// The label by which an EndpointSlice names its Service.
@@ -24,8 +30,12 @@ pub(crate) struct World<'a> {
     grants: HashMap<&'a str, Vec<Arc<ReferenceGrant>>>,
     /// By namespace and Service.
     slices: HashMap<&'a str, HashMap<&'a str, Vec<Arc<EndpointSlice>>>>,
+    /// By namespace and the name of what they target.
+    tls_policies: HashMap<&'a str, HashMap<&'a str, Vec<Arc<BackendTlsPolicy>>>>,
+    pub(crate) tls_policy_plans: BTreeMap<NamespacedName, Arc<PolicyPlan>>,
     pub(crate) backends: BTreeMap<NamespacedName, Arc<BackendPlan>>,
     pub(crate) gateways: BTreeMap<NamespacedName, Arc<AttachPoints>>,
+    pub(crate) listener_sets: BTreeMap<NamespacedName, Arc<AttachPoints>>,
 }
 
 impl<'a> World<'a> {
@@ -42,7 +52,33 @@ impl<'a> World<'a> {
                 of_service.push(Arc::clone(slice));
             }
         }
-        Self { inputs, grants, slices, backends: BTreeMap::new(), gateways: BTreeMap::new() }
+        let mut tls_policies: HashMap<&str, HashMap<&str, Vec<_>>> = HashMap::new();
+        for (name, policy) in &inputs.backend_tls_policies {
+            for target in &policy.spec.target_refs {
+                let of_namespace = tls_policies.entry(&name.namespace).or_default();
+                let of_target: &mut Vec<Arc<_>> = of_namespace.entry(&target.name).or_default();
+                // A policy may target several ports of one Service.
+                if !of_target.last().is_some_and(|last| Arc::ptr_eq(last, policy)) {
+                    of_target.push(Arc::clone(policy));
+                }
+            }
+        }
+        Self {
+            inputs,
+            grants,
+            slices,
+            tls_policies,
+            tls_policy_plans: BTreeMap::new(),
+            backends: BTreeMap::new(),
+            gateways: BTreeMap::new(),
+            listener_sets: BTreeMap::new(),
+        }
+    }
+
+    /// Policies of a namespace that target a name, by their own name.
+    pub(crate) fn tls_policies(&self, target: &NamespacedName) -> &[Arc<BackendTlsPolicy>] {
+        let of_namespace = self.tls_policies.get(&*target.namespace);
+        of_namespace.and_then(|targets| targets.get(&*target.name)).map_or(&[], Vec::as_slice)
     }
 
     /// Grants of a namespace, by name.
@@ -59,13 +95,21 @@ impl<'a> World<'a> {
 /// One look at the world and what was seen.
 pub(crate) enum Read {
     HttpRoute(NamespacedName, Option<Arc<HttpRoute>>),
+    GrpcRoute(NamespacedName, Option<Arc<GrpcRoute>>),
+    TlsRoute(NamespacedName, Option<Arc<TlsRoute>>),
+    TcpRoute(NamespacedName, Option<Arc<TcpRoute>>),
+    UdpRoute(NamespacedName, Option<Arc<UdpRoute>>),
     Gateway(NamespacedName, Option<Arc<AttachPoints>>),
+    ListenerSet(NamespacedName, Option<Arc<AttachPoints>>),
     Namespace(Arc<str>, Option<Arc<Namespace>>),
     Service(NamespacedName, Option<Arc<Service>>),
     Slices(NamespacedName, Vec<Arc<EndpointSlice>>),
     Backend(NamespacedName, Option<Arc<Backend>>),
     BackendPlan(NamespacedName, Option<Arc<BackendPlan>>),
     ConfigMap(NamespacedName, Option<Arc<ConfigMap>>),
+    TlsPolicies(NamespacedName, Vec<Arc<BackendTlsPolicy>>),
+    TlsPolicy(NamespacedName, Option<Arc<BackendTlsPolicy>>),
+    TlsPolicyPlan(NamespacedName, Option<Arc<PolicyPlan>>),
     Grants(Arc<str>, Vec<Arc<ReferenceGrant>>),
     Invalid(ObjectRef, Option<String>),
 }
@@ -76,13 +120,21 @@ impl Read {
         let inputs = world.inputs;
         match self {
             Self::HttpRoute(name, seen) => same(seen, inputs.http_routes.get(name)),
+            Self::GrpcRoute(name, seen) => same(seen, inputs.grpc_routes.get(name)),
+            Self::TlsRoute(name, seen) => same(seen, inputs.tls_routes.get(name)),
+            Self::TcpRoute(name, seen) => same(seen, inputs.tcp_routes.get(name)),
+            Self::UdpRoute(name, seen) => same(seen, inputs.udp_routes.get(name)),
             Self::Gateway(name, seen) => same(seen, world.gateways.get(name)),
+            Self::ListenerSet(name, seen) => same(seen, world.listener_sets.get(name)),
             Self::Namespace(name, seen) => same(seen, inputs.namespaces.get(name)),
             Self::Service(name, seen) => same(seen, inputs.services.get(name)),
             Self::Slices(name, seen) => same_list(seen, world.slices(name)),
             Self::Backend(name, seen) => same(seen, inputs.backends.get(name)),
             Self::BackendPlan(name, seen) => same(seen, world.backends.get(name)),
             Self::ConfigMap(name, seen) => same(seen, inputs.config_maps.get(name)),
+            Self::TlsPolicies(target, seen) => same_list(seen, world.tls_policies(target)),
+            Self::TlsPolicy(name, seen) => same(seen, inputs.backend_tls_policies.get(name)),
+            Self::TlsPolicyPlan(name, seen) => same(seen, world.tls_policy_plans.get(name)),
             Self::Grants(namespace, seen) => same_list(seen, world.grants(namespace)),
             Self::Invalid(reference, seen) => seen.as_ref() == inputs.invalid.get(reference),
         }
@@ -123,9 +175,39 @@ impl<'w, 'a> Reader<'w, 'a> {
         seen
     }
 
+    pub(crate) fn grpc_route(&self, name: &NamespacedName) -> Option<Arc<GrpcRoute>> {
+        let seen = self.world.inputs.grpc_routes.get(name).cloned();
+        self.note(Read::GrpcRoute(name.clone(), seen.clone()));
+        seen
+    }
+
+    pub(crate) fn tls_route(&self, name: &NamespacedName) -> Option<Arc<TlsRoute>> {
+        let seen = self.world.inputs.tls_routes.get(name).cloned();
+        self.note(Read::TlsRoute(name.clone(), seen.clone()));
+        seen
+    }
+
+    pub(crate) fn tcp_route(&self, name: &NamespacedName) -> Option<Arc<TcpRoute>> {
+        let seen = self.world.inputs.tcp_routes.get(name).cloned();
+        self.note(Read::TcpRoute(name.clone(), seen.clone()));
+        seen
+    }
+
+    pub(crate) fn udp_route(&self, name: &NamespacedName) -> Option<Arc<UdpRoute>> {
+        let seen = self.world.inputs.udp_routes.get(name).cloned();
+        self.note(Read::UdpRoute(name.clone(), seen.clone()));
+        seen
+    }
+
     pub(crate) fn gateway(&self, name: &NamespacedName) -> Option<Arc<AttachPoints>> {
         let seen = self.world.gateways.get(name).cloned();
         self.note(Read::Gateway(name.clone(), seen.clone()));
+        seen
+    }
+
+    pub(crate) fn listener_set(&self, name: &NamespacedName) -> Option<Arc<AttachPoints>> {
+        let seen = self.world.listener_sets.get(name).cloned();
+        self.note(Read::ListenerSet(name.clone(), seen.clone()));
         seen
     }
 
@@ -162,6 +244,25 @@ impl<'w, 'a> Reader<'w, 'a> {
     pub(crate) fn config_map(&self, name: &NamespacedName) -> Option<Arc<ConfigMap>> {
         let seen = self.world.inputs.config_maps.get(name).cloned();
         self.note(Read::ConfigMap(name.clone(), seen.clone()));
+        seen
+    }
+
+    /// BackendTLSPolicies of a namespace that target a name.
+    pub(crate) fn tls_policies(&self, target: &NamespacedName) -> Vec<Arc<BackendTlsPolicy>> {
+        let seen = self.world.tls_policies(target).to_vec();
+        self.note(Read::TlsPolicies(target.clone(), seen.clone()));
+        seen
+    }
+
+    pub(crate) fn tls_policy(&self, name: &NamespacedName) -> Option<Arc<BackendTlsPolicy>> {
+        let seen = self.world.inputs.backend_tls_policies.get(name).cloned();
+        self.note(Read::TlsPolicy(name.clone(), seen.clone()));
+        seen
+    }
+
+    pub(crate) fn tls_policy_plan(&self, name: &NamespacedName) -> Option<Arc<PolicyPlan>> {
+        let seen = self.world.tls_policy_plans.get(name).cloned();
+        self.note(Read::TlsPolicyPlan(name.clone(), seen.clone()));
         seen
     }
 

@@ -57,7 +57,7 @@ fn long_names_values_and_lists_deny_their_rule_alone() {
     ];
     let rules: Vec<Value> = broken.iter().cloned().chain([json!({ "name": long }), json!({ "name": "" })]).collect();
     let output = translated(&gateway(), &json!({ "parentRefs": [{ "name": "g" }], "rules": rules }), &[]);
-    let statuses = output.statuses.http_routes.values().next().unwrap();
+    let statuses = output.statuses.routes.values().next().unwrap();
     let partial = statuses.parents[0].conditions.iter().find(|one| one.type_ == "PartiallyInvalid").unwrap();
     let named = (0..broken.len()).filter(|at| partial.message.contains(&format!("rules[{at}]")));
     assert_eq!(named.count(), broken.len(), "{}", partial.message);
@@ -93,5 +93,84 @@ fn a_backend_with_more_of_everything_is_refused() {
         let output = translated(&gateway(), &route, &[backend]);
         let conditions = &output.statuses.backends.values().next().unwrap().conditions;
         assert!(conditions.iter().any(|one| one.type_ == "Accepted" && one.status == "False"), "{conditions:?}");
+    }
+}
+
+#[test]
+fn a_route_of_streams_that_is_too_large_keeps_what_fits_or_refuses() {
+    let group = "gateway.networking.k8s.io/v1";
+    let hostnames: Vec<String> = (0..5000).map(|at| format!("h{at}.example.com")).collect();
+    let many = Value::from(vec![json!({ "name": "s", "port": 80 }); 17]);
+    let long = "x".repeat(5000);
+    let tls = json!({ "apiVersion": group, "kind": "TLSRoute", "metadata": { "name": "t" }, "spec": {
+        "parentRefs": [{ "name": "g" }], "hostnames": hostnames,
+        "rules": [{ "backendRefs": many }, { "name": long, "backendRefs": [{ "name": "s", "port": 80 }] }],
+    } });
+    let gateway = json!({ "gatewayClassName": "c", "listeners": [
+        { "name": "tls", "port": 443, "protocol": "TLS", "tls": { "mode": "Passthrough" } },
+    ] });
+    let output = translated(&gateway, &json!({ "parentRefs": [{ "name": "g" }] }), &[tls]);
+    let snapshot = output.snapshots.values().next().unwrap();
+    let streams: Vec<_> = snapshot.config.stream_routes.values().collect();
+    assert_eq!(streams.iter().map(|one| one.backends.len()).collect::<Vec<_>>(), [0, 1]);
+    assert!(streams.iter().all(|one| one.attachments[0].hostnames.len() == 4096 && one.rule_name.is_none()));
+    assert_eq!(snapshot.config.routes.len(), 0, "an HTTPRoute is not attached to a TLS listener");
+}
+
+#[test]
+fn hundreds_of_listeners_and_the_longest_names_are_served() {
+    let name = "n".repeat(253);
+    let mut gateway = gateway();
+    gateway["allowedListeners"] = json!({ "namespaces": { "from": "All" } });
+    let set = |set: usize| {
+        let listener = |at: usize| json!({ "name": format!("{at}-{}", &name[..240]), "port": 8000 + at, "protocol": "HTTP", "hostname": format!("h{set}.example.com") });
+        json!({ "apiVersion": "gateway.networking.k8s.io/v1", "kind": "ListenerSet", "metadata": { "name": format!("{}-{set}", &name[..250]) },
+            "spec": { "parentRef": { "name": name }, "listeners": (0..64).map(listener).collect::<Vec<_>>() } })
+    };
+    let mut objects: Vec<Value> = (0..5).map(set).collect();
+    let group = "gateway.networking.k8s.io/v1";
+    objects.push(json!({ "apiVersion": group, "kind": "Gateway", "metadata": { "name": name }, "spec": gateway }));
+    let parents: Vec<Value> =
+        objects[..5].iter().map(|set| json!({ "kind": "ListenerSet", "name": set["metadata"]["name"] })).collect();
+    let output = translated(
+        &json!({ "gatewayClassName": "others", "listeners": [] }),
+        &json!({ "parentRefs": parents }),
+        &objects,
+    );
+    let snapshot = output.snapshots.values().next().unwrap();
+    assert_eq!(snapshot.config.listeners.len(), 321);
+    assert_eq!(snapshot.config.routes.values().next().unwrap().attachments.len(), 320);
+    let status = output.statuses.gateways.values().next().unwrap();
+    assert_eq!((status.attached_listener_sets, status.listeners.as_ref().unwrap().len()), (Some(5), 1));
+    assert!(
+        output
+            .statuses
+            .listener_sets
+            .values()
+            .all(|set| { set.listeners.as_ref().unwrap().iter().all(|listener| listener.attached_routes == 1) })
+    );
+}
+
+#[test]
+fn a_gateway_that_trusts_more_than_a_data_plane_takes_keeps_what_fits() {
+    let issue = |_| rcgen::generate_simple_self_signed(vec!["a.example.com".to_owned()]).unwrap().cert.pem();
+    let ca = |at: usize| {
+        let pem: String = (0..65).map(issue).collect();
+        json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": format!("ca{at}") }, "data": { "ca.crt": pem } })
+    };
+    let references: Vec<Value> =
+        (0..20).map(|at| json!({ "group": "", "kind": "ConfigMap", "name": format!("ca{at}") })).collect();
+    let mut gateway = gateway();
+    gateway["listeners"] = json!([{ "name": "https", "port": 443, "protocol": "HTTPS", "tls": {} }]);
+    gateway["tls"] = json!({ "frontend": { "default": { "validation": { "caCertificateRefs": references } } } });
+    let output = translated(&gateway, &json!({}), &(0..20).map(ca).collect::<Vec<_>>());
+    let snapshot = output.snapshots.values().next().unwrap();
+    let listener = snapshot.config.listeners.values().next().unwrap();
+    let validation = listener.protocol.termination().unwrap().client_validation.as_ref().unwrap();
+    assert_eq!(validation.roots.len(), 15 * 65);
+    let conditions = &output.statuses.gateways.values().next().unwrap().listeners.as_ref().unwrap()[0].conditions;
+    let resolved = conditions.iter().find(|one| one.type_ == "ResolvedRefs").unwrap();
+    for complaint in ["more than 16 entries", "more than 1024 certificates"] {
+        assert!(resolved.message.contains(complaint), "{}", resolved.message);
     }
 }

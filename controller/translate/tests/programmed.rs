@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use portcullis_ir::GatewayKey;
+use portcullis_ir::{GatewayKey, ListenerKey, ListenerSetKey};
 use portcullis_translate::{
     Acks, GatewayAck, Inputs, Memo, Object, Settings, Standing, Statuses, Timestamp, programmed, translate,
 };
@@ -20,9 +18,11 @@ fn inputs(hour: u8) -> Inputs {
         "spec": { "controllerName": "portcullis.dev/gateway-controller" } });
     let listener = |name: &str, port: u16, protocol: &str| json!({ "name": name, "port": port, "protocol": protocol });
     let gateway = json!({ "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": { "name": "g", "generation": hour },
-        "spec": { "gatewayClassName": "c", "listeners": [listener("a", 80, "HTTP"), listener("b", 81, "HTTP"), listener("c", 82, "UDP")] } });
+        "spec": { "gatewayClassName": "c", "allowedListeners": { "namespaces": { "from": "Same" } }, "listeners": [listener("a", 80, "HTTP"), listener("b", 81, "HTTP"), listener("c", 82, "SMTP")] } });
+    let set = json!({ "apiVersion": "gateway.networking.k8s.io/v1", "kind": "ListenerSet", "metadata": { "name": "s", "generation": hour },
+        "spec": { "parentRef": { "name": "g" }, "listeners": [listener("a", 8080, "HTTP"), listener("c", 8081, "SMTP")] } });
     let mut inputs = Inputs { now: at(hour), ..Inputs::default() };
-    for object in [class, gateway] {
+    for object in [class, gateway, set] {
         inputs.insert(Object::parse(object).unwrap());
     }
     inputs
@@ -39,7 +39,7 @@ fn statuses(hour: u8, previous: &Statuses) -> Statuses {
 }
 
 fn acks(hour: u8, listeners: &[(&str, Result<(), String>)]) -> Acks {
-    let listeners = listeners.iter().map(|(name, said)| (Arc::from(*name), said.clone())).collect();
+    let listeners = listeners.iter().map(|(name, said)| (ListenerKey::new(key(), *name), said.clone())).collect();
     Acks { now: at(hour), gateways: [(key(), GatewayAck { listeners, standing: Standing::AsListeners })].into() }
 }
 
@@ -129,4 +129,57 @@ fn a_gateway_that_cannot_be_reached_is_not_programmed_whatever_its_listeners_say
     programmed(&mut first, &standing(2, &[("a", Ok(())), ("b", Ok(()))], not));
     assert_eq!(said(&first, None), expect("False", "AddressNotAssigned", 2));
     assert_eq!(said(&first, Some("a")), expect("True", "Programmed", 2));
+}
+
+fn of_set(name: &str) -> ListenerKey {
+    ListenerKey::of_set(key(), ListenerSetKey::new("default", "s"), name)
+}
+
+/// The same of the ListenerSet.
+fn said_of_set(statuses: &Statuses, listener: Option<&str>) -> (String, String, Timestamp) {
+    let status = statuses.listener_sets.values().next().unwrap();
+    let conditions: &[Condition] = match listener {
+        None => status.conditions.as_deref().unwrap(),
+        Some(name) => &status.listeners.iter().flatten().find(|one| one.name == name).unwrap().conditions,
+    };
+    let condition = conditions.iter().find(|one| one.type_ == "Programmed").unwrap();
+    (condition.status.clone(), condition.reason.clone(), condition.last_transition_time.0)
+}
+
+#[test]
+fn a_listener_set_is_programmed_by_its_own_listeners_whatever_others_of_their_name_do() {
+    let mut first = statuses(1, &Statuses::default());
+    programmed(&mut first, &acks(2, &[("a", Ok(())), ("b", Ok(()))]));
+    assert_eq!(said_of_set(&first, Some("a")), expect("Unknown", "Pending", 1), "the Gateway's own `a` is another one");
+    assert_eq!(said_of_set(&first, None), expect("Unknown", "Pending", 1));
+    let mut told = acks(2, &[("a", Err("port 80 is taken".to_owned()))]);
+    told.gateways.get_mut(&key()).unwrap().listeners.insert(of_set("a"), Ok(()));
+    programmed(&mut first, &told);
+    assert_eq!(said_of_set(&first, Some("a")), expect("True", "Programmed", 2));
+    assert_eq!(said_of_set(&first, Some("c")), expect("False", "Invalid", 1));
+    assert_eq!(said_of_set(&first, None), expect("True", "Programmed", 2));
+    let mut second = statuses(3, &first);
+    programmed(&mut second, &{
+        let mut told = acks(4, &[]);
+        told.gateways.get_mut(&key()).unwrap().listeners.insert(of_set("a"), Err("port 8080 is taken".to_owned()));
+        told
+    });
+    assert_eq!(said_of_set(&second, Some("a")), expect("False", "PortUnavailable", 4));
+    assert_eq!(said_of_set(&second, None), expect("False", "PortUnavailable", 4));
+}
+
+#[test]
+fn a_listener_set_stands_as_its_gateway_does() {
+    let mut first = statuses(1, &Statuses::default());
+    let mut told = standing(2, &[], Standing::InForce("version 1, 2/2 replicas".to_owned()));
+    told.gateways.get_mut(&key()).unwrap().listeners.insert(of_set("a"), Ok(()));
+    programmed(&mut first, &told);
+    assert_eq!(said_of_set(&first, None), expect("True", "Programmed", 2));
+    let mut again = statuses(1, &first).of_gateways();
+    programmed(&mut again, &standing(3, &[], Standing::Waiting("version 2, 0/2 replicas".to_owned())));
+    assert_eq!(again.listener_sets, first.listener_sets, "a program on its way moves nothing");
+    let not = Standing::Not(portcullis_translate::Reason::AddressNotAssigned, "no address yet".to_owned());
+    let mut unreachable = statuses(1, &first).of_gateways();
+    programmed(&mut unreachable, &standing(4, &[], not));
+    assert_eq!(said_of_set(&unreachable, None), expect("False", "ParentNotProgrammed", 4));
 }

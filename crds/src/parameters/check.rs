@@ -8,7 +8,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::quantity::thousandths;
 use super::{
-    AccessLogMode, DisruptionBudget, GatewayParametersSpec, PodOverlay, Resources, ServiceSettings, ServiceType,
+    AccessLogMode, DisruptionBudget, GatewayParametersSpec, IpFamilyPolicy, PodOverlay, Resources, ServiceSettings,
+    ServiceType,
 };
 
 /// Why settings mean nothing.
@@ -135,6 +136,8 @@ impl ServiceSettings {
             external_traffic_policy,
             load_balancer_class,
             load_balancer_source_ranges,
+            ip_family_policy,
+            ip_families,
         } = self;
         let kind = r#type.unwrap_or_default();
         let only = |field: &str, types: &str| {
@@ -150,6 +153,21 @@ impl ServiceSettings {
             return only("externalTrafficPolicy", "LoadBalancer or NodePort");
         }
         networks("spec.service.loadBalancerSourceRanges", load_balancer_source_ranges)?;
+        match ip_families.as_deref() {
+            Some([]) => return wrong("spec.service.ipFamilies is empty; give IPv4 or IPv6, or remove it".to_owned()),
+            Some([_, second, third, ..]) => {
+                let twice = if second == third { second } else { third };
+                return wrong(format!("spec.service.ipFamilies holds {} twice; remove one", twice.as_str()));
+            }
+            Some([first, second]) if first == second => {
+                return wrong(format!("spec.service.ipFamilies holds {} twice; remove one", first.as_str()));
+            }
+            Some([_, _]) if *ip_family_policy == Some(IpFamilyPolicy::SingleStack) => {
+                let why = "spec.service.ipFamilies holds two families, and ipFamilyPolicy SingleStack goes with one";
+                return wrong(format!("{why}; remove one, or use PreferDualStack"));
+            }
+            _ => {}
+        }
         keys("spec.service.annotations", annotations)?;
         labels("spec.service.labels", own_labels)?;
         reserved("spec.service.labels", own_labels)

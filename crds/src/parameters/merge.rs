@@ -62,7 +62,11 @@ impl ServiceSettings {
             external_traffic_policy,
             load_balancer_class,
             load_balancer_source_ranges,
+            ip_family_policy,
+            ip_families,
         } = self;
+        // Said together, for they must fit each other.
+        let families = if ip_family_policy.is_some() || ip_families.is_some() { self } else { class };
         let effective = or(r#type, &class.r#type);
         let balanced = effective.unwrap_or_default() == ServiceType::LoadBalancer;
         let outside = effective.unwrap_or_default() != ServiceType::ClusterIp;
@@ -75,6 +79,8 @@ impl ServiceSettings {
             load_balancer_source_ranges: load_balancer_source_ranges
                 .clone()
                 .or(class.load_balancer_source_ranges.clone().filter(|_| balanced)),
+            ip_family_policy: families.ip_family_policy,
+            ip_families: families.ip_families.clone(),
         }
     }
 }
@@ -159,5 +165,15 @@ mod tests {
             spec("{service: {type: NodePort}}").over(&class),
             spec("{service: {type: NodePort, externalTrafficPolicy: Local}}")
         );
+    }
+
+    #[test]
+    fn families_of_addresses_are_said_together() {
+        let both = spec("{service: {ipFamilyPolicy: RequireDualStack, ipFamilies: [IPv6, IPv4]}}");
+        let one = spec("{service: {ipFamilyPolicy: SingleStack}}");
+        assert_eq!(one.over(&both), one);
+        assert_eq!(spec("{service: {type: LoadBalancer}}").over(&one).check(), Ok(()));
+        let inherited = spec("{service: {labels: {a: b}}}").over(&both).service.unwrap();
+        assert_eq!(inherited.ip_families, both.service.unwrap().ip_families);
     }
 }

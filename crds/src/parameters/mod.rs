@@ -21,7 +21,7 @@ pub use observe::{AccessLog, AccessLogMode, ProxyProtocol};
 pub use pod::{EnvironmentVariable, ImagePullSecret, PodOverlay};
 pub use quantity::Resources;
 pub use scale::{Autoscaling, DisruptionBudget};
-pub use service::{ExternalTrafficPolicy, ServiceSettings, ServiceType};
+pub use service::{ExternalTrafficPolicy, IpFamily, IpFamilyPolicy, ServiceSettings, ServiceType};
 
 /// Settings for the data planes of a Gateway (`spec.infrastructure.parametersRef`) or of all Gateways of a class
 /// (GatewayClass `spec.parametersRef`). A Gateway's own settings replace those of its class field by field.

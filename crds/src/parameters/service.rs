@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("!has(self.type) || self.type == 'LoadBalancer' || (!has(self.loadBalancerClass) && !has(self.loadBalancerSourceRanges))")
         .message("loadBalancerClass and loadBalancerSourceRanges go with type LoadBalancer"),
     validation = Rule::new("!has(self.type) || self.type != 'ClusterIP' || !has(self.externalTrafficPolicy)")
-        .message("externalTrafficPolicy goes with type LoadBalancer or NodePort")
+        .message("externalTrafficPolicy goes with type LoadBalancer or NodePort"),
+    validation = Rule::new("!has(self.ipFamilyPolicy) || self.ipFamilyPolicy != 'SingleStack' || !has(self.ipFamilies) || self.ipFamilies.size() < 2")
+        .message("ipFamilyPolicy SingleStack goes with one entry of ipFamilies")
 )]
 pub struct ServiceSettings {
     /// `LoadBalancer` where nothing is said.
@@ -51,6 +53,21 @@ pub struct ServiceSettings {
         validation = Rule::new("self.all(c, isCIDR(c))").message("each entry must be a CIDR such as 10.0.0.0/8")
     )]
     pub load_balancer_source_ranges: Option<Vec<String>>,
+
+    /// Whether the Service has addresses of one family or of both; the data planes listen on both. Where nothing is
+    /// said, one, as Kubernetes has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_family_policy: Option<IpFamilyPolicy>,
+
+    /// The families of the Service's addresses, the first of which it keeps for good. Where nothing is said, the
+    /// cluster chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2))]
+    #[x_kube(
+        merge_strategy = ListMerge::Atomic,
+        validation = Rule::new("self.size() < 2 || self[0] != self[1]").message("each family stands once")
+    )]
+    pub ip_families: Option<Vec<IpFamily>>,
 }
 
 /// Types of Service.
@@ -92,6 +109,47 @@ impl ExternalTrafficPolicy {
         match self {
             Self::Cluster => "Cluster",
             Self::Local => "Local",
+        }
+    }
+}
+
+/// Of how many families a Service has addresses.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IpFamilyPolicy {
+    /// Of one.
+    SingleStack,
+    /// Of both, where the cluster has both.
+    PreferDualStack,
+    /// Of both; a cluster that has one alone refuses the Service.
+    RequireDualStack,
+}
+
+impl IpFamilyPolicy {
+    /// As Kubernetes writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SingleStack => "SingleStack",
+            Self::PreferDualStack => "PreferDualStack",
+            Self::RequireDualStack => "RequireDualStack",
+        }
+    }
+}
+
+/// A family of addresses.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IpFamily {
+    #[serde(rename = "IPv4")]
+    V4,
+    #[serde(rename = "IPv6")]
+    V6,
+}
+
+impl IpFamily {
+    /// As Kubernetes writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
         }
     }
 }

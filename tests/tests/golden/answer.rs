@@ -3,22 +3,30 @@
 use std::collections::BTreeMap;
 
 use portcullis_ir::{
-    Action, Failure, Filter, GatewayKey, HeaderEdits, Listener, ListenerProtocol, Mirror, PathMatch, PathRewrite,
-    PathView, Snapshot, Target, UrlRewrite, WeightedBackend,
+    Action, Failure, Filter, GatewayKey, HeaderEdits, Listener, Mirror, PathMatch, PathRewrite, PathView, Snapshot,
+    Target, UrlRewrite, WeightedBackend,
 };
 use portcullis_router::{Bind, Found, Outcome, RedirectFacts, Request, Router, Sni, redirect_location, replace_prefix};
 
 use crate::ask::{Ask, Parsed};
+use crate::stream;
 
 pub(crate) fn answer(
     routers: &BTreeMap<&GatewayKey, Router<()>>,
     snapshots: &BTreeMap<&GatewayKey, Snapshot>,
     ask: &Ask,
 ) -> Result<Vec<String>, String> {
+    let find = |wanted: &Option<String>| {
+        let chosen = |key: &&&GatewayKey| wanted.as_ref().is_none_or(|wanted| key.to_string() == *wanted);
+        let gateway = routers.keys().find(chosen).ok_or("there is no such Gateway")?;
+        Ok::<_, String>((&routers[gateway], &snapshots[gateway]))
+    };
+    if let Some(connection) = ask.connection()? {
+        let (router, snapshot) = find(&connection.gateway)?;
+        return Ok(stream::answer(router, snapshot, &connection));
+    }
     let parsed = ask.parse()?;
-    let chosen = |key: &&&GatewayKey| parsed.gateway.as_ref().is_none_or(|wanted| key.to_string() == *wanted);
-    let gateway = routers.keys().find(chosen).ok_or("there is no such Gateway")?;
-    let (router, snapshot) = (&routers[gateway], &snapshots[gateway]);
+    let (router, snapshot) = find(&parsed.gateway)?;
     let path = match PathView::parse(&parsed.path) {
         Ok(path) => path,
         Err(error) => return Ok(vec![format!("400: {error}")]),
@@ -53,13 +61,9 @@ pub(crate) fn answer(
     })
 }
 
-fn has_no_certificate(listener: &Listener, snapshot: &Snapshot) -> bool {
-    match &listener.protocol {
-        ListenerProtocol::Http => false,
-        ListenerProtocol::Https(tls) => {
-            !tls.certificates.iter().any(|key| snapshot.live.certificates.contains_key(key))
-        }
-    }
+pub(crate) fn has_no_certificate(listener: &Listener, snapshot: &Snapshot) -> bool {
+    let held = |key| snapshot.live.certificates.contains_key(key);
+    listener.protocol.termination().is_some_and(|tls| !tls.certificates.iter().any(held))
 }
 
 fn describe(found: &Found<'_, ()>, parsed: &Parsed, path: &PathView<'_>, snapshot: &Snapshot) -> Vec<String> {
@@ -106,8 +110,9 @@ fn describe_target(target: &Target, snapshot: &Snapshot) -> String {
         Target::Invalid(failure) => return status(*failure),
         Target::Backend(key) => key,
     };
-    if !snapshot.config.backends.contains_key(key) {
-        return format!("{key} (not in the program)");
+    let Some(backend) = snapshot.config.backends.get(key) else { return format!("{key} (not in the program)") };
+    if let Some(failure) = backend.broken {
+        return format!("{key} ({})", status(failure));
     }
     match snapshot.live.endpoints.get(key).map(|one| one.endpoints.as_slice()) {
         Some([]) => format!("{key} (503, no endpoints)"),
@@ -138,6 +143,7 @@ fn describe_filter(filter: &Filter, path: &PathView<'_>, prefix: Option<&str>) -
             };
             vec![format!("mirror {}/{} to {target}", share.numerator, share.denominator)]
         }
+        Filter::Cors(cors) => vec![format!("cors: {cors:?}")],
     }
 }
 
@@ -156,6 +162,7 @@ fn status(failure: Failure) -> String {
         Failure::InvalidFilter => "invalid filter",
         Failure::NoBackends => "no backends",
         Failure::InvalidMatch => "invalid match",
+        Failure::InvalidBackendTls => "invalid backend TLS",
     };
     format!("500: {why}")
 }

@@ -1,4 +1,5 @@
-//! A request as a case writes it: `GET https://a.example.com/path?x=y`, or a map with the same under `url`.
+//! A request as a case writes it: `GET https://a.example.com/path?x=y`, or a map with the same under `url`. A connection
+//! or a datagram is written without a method: `tls://a.example.com:443`, `tcp://:9000`, `udp://:53`.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -47,12 +48,53 @@ pub(crate) struct Parsed {
     pub(crate) gateway: Option<String>,
 }
 
+/// A connection to a stream listener, or a datagram.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) scheme: Scheme,
+    pub(crate) sni: Option<String>,
+    pub(crate) port: u16,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) gateway: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Tls,
+    Tcp,
+    Udp,
+}
+
 impl Ask {
-    pub(crate) fn parse(&self) -> Result<Parsed, String> {
-        let (url, full) = match self {
+    /// None for a request of HTTP.
+    pub(crate) fn connection(&self) -> Result<Option<Connection>, String> {
+        let (url, full) = self.parts();
+        let (scheme, rest) = match url.split_once("://") {
+            Some(("tls", rest)) => (Scheme::Tls, rest),
+            Some(("tcp", rest)) => (Scheme::Tcp, rest),
+            Some(("udp", rest)) => (Scheme::Udp, rest),
+            _ => return Ok(None),
+        };
+        let wrong = || format!("{url:?} is not like tls://host:port or tcp://:port");
+        let (host, port) = rest.rsplit_once(':').ok_or_else(wrong)?;
+        Ok(Some(Connection {
+            scheme,
+            sni: Some(host.to_owned()).filter(|host| !host.is_empty()),
+            port: port.parse().map_err(|_| wrong())?,
+            address: full.and_then(|full| full.address),
+            gateway: full.and_then(|full| full.gateway.clone()),
+        }))
+    }
+
+    fn parts(&self) -> (&str, Option<&Full>) {
+        match self {
             Self::Line(url) => (url, None),
             Self::Full(full) => (&full.url, Some(full)),
-        };
+        }
+    }
+
+    pub(crate) fn parse(&self) -> Result<Parsed, String> {
+        let (url, full) = self.parts();
         let wrong = || format!("{url:?} is not like GET https://host:port/path?query");
         let (method, target) = url.split_once(' ').ok_or_else(wrong)?;
         let (scheme, rest) = target.split_once("://").ok_or_else(wrong)?;

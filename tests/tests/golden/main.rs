@@ -4,7 +4,8 @@
 //!   (`{kind: Settings, bindAddresses: true, now: 2027-01-01T00:00:00Z}`) sets what is no object's.
 //! * `ir.yaml`, `status.yaml`: what `translate` makes of them.
 //! * `requests.yaml`: a list of `ask`s (by hand) and their `answer`s by the real router. The router is given what came
-//!   through the wire: every resource is encoded and decoded before it is compiled.
+//!   through the wire: every resource is encoded and decoded before it is compiled. Of connections to stream listeners
+//!   it is told which rule has them.
 //!
 //! `GOLDEN=refresh cargo test -p portcullis-tests --test golden` rewrites what is generated; read the diff. A new case
 //! needs no code.
@@ -14,6 +15,7 @@
 mod answer;
 mod ask;
 mod case;
+mod stream;
 
 use std::path::{Path, PathBuf};
 

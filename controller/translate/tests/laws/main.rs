@@ -5,9 +5,9 @@
 
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_ir::{Action, Snapshot};
+use portcullis_ir::{Action, Backend, BackendKind, Failure, RouteKey, RouteKind, Snapshot, Transport};
 use portcullis_translate::{
     Inputs, Kind, Memo, NamespacedName, ObjectRef, Output, Settings, translate, translate_endpoints,
 };
@@ -38,7 +38,7 @@ fn edits() -> impl Strategy<Value = Edit> {
 }
 
 fn worlds() -> impl Strategy<Value = Vec<Edit>> {
-    prop::collection::vec((ids(), any::<u64>()).prop_map(|(id, seed)| Edit::Put(id, seed)), 20..60)
+    prop::collection::vec((ids(), any::<u64>()).prop_map(|(id, seed)| Edit::Put(id, seed)), 30..80)
 }
 
 proptest! {
@@ -93,9 +93,9 @@ proptest! {
         let related = Related::of(&inputs, &victim.reference());
         apply(&mut inputs, &Edit::Break(victim));
         let after = fresh(&inputs, &settings);
-        for (name, status) in &before.statuses.http_routes {
+        for (name, status) in &before.statuses.routes {
             if !related.route(name) {
-                prop_assert_eq!(Some(status), after.statuses.http_routes.get(name), "status of {}", name);
+                prop_assert_eq!(Some(status), after.statuses.routes.get(name), "status of {}", name);
             }
         }
         for (gateway, snapshot) in &before.snapshots {
@@ -106,8 +106,13 @@ proptest! {
             prop_assert_eq!(&snapshot.config.listeners, &now.config.listeners);
             prop_assert_eq!(&snapshot.live.certificates, &now.live.certificates);
             for (key, route) in &snapshot.config.routes {
-                if !related.route(&NamespacedName::new(key.namespace.clone(), key.name.clone())) {
+                if !related.rule(key) {
                     prop_assert_eq!(Some(route), now.config.routes.get(key), "route {}", key);
+                }
+            }
+            for (key, route) in &snapshot.config.stream_routes {
+                if !related.rule(key) {
+                    prop_assert_eq!(Some(route), now.config.stream_routes.get(key), "route {}", key);
                 }
             }
         }
@@ -135,8 +140,28 @@ proptest! {
                     Err(error) => prop_assert!(false, "{}: {error}", resource.key()),
                 }
             }
-            for backend in snapshot.config.routes.values().flat_map(|route| world::backends_of(route)) {
+            let streamed = snapshot.config.stream_routes.values().flat_map(|route| world::backends_of_stream(route));
+            for backend in snapshot.config.routes.values().flat_map(|route| world::backends_of(route)).chain(streamed) {
                 prop_assert!(snapshot.config.backends.contains_key(&backend), "{backend} is named and missing");
+            }
+        }
+    }
+
+    /// A port of a Service that a policy targets is never spoken to in plain text, whatever else is wrong.
+    #[test]
+    fn no_policy_is_passed_by(start in worlds()) {
+        let inputs = world_of(&start);
+        let targeted: BTreeSet<(&str, &str)> = (inputs.backend_tls_policies.iter())
+            .flat_map(|(name, policy)| policy.spec.target_refs.iter().map(|target| (&*name.namespace, target)))
+            .filter(|(_, target)| target.kind == "Service" && target.section_name.as_deref() != Some("other"))
+            .map(|(namespace, target)| (namespace, &*target.name))
+            .collect();
+        for snapshot in fresh(&inputs, &settings(false)).snapshots.values() {
+            for (key, backend) in &snapshot.config.backends {
+                if key.kind == BackendKind::Service && key.transport == Transport::Tcp {
+                    let guarded = backend.tls.is_some() || backend.broken.is_some();
+                    prop_assert_eq!(guarded, targeted.contains(&(&*key.namespace, &*key.name)), "{}", key);
+                }
             }
         }
     }
@@ -160,12 +185,12 @@ proptest! {
 
     /// Unchanged objects keep their `Arc`s, so that a delta is as large as the edit.
     #[test]
-    fn an_edit_of_one_route_shares_everything_else(start in worlds(), number in 0..4u8, seed in any::<u64>()) {
+    fn an_edit_of_one_route_shares_everything_else(start in worlds(), kind in 0..5u8, number in 0..4u8, seed in any::<u64>()) {
         let settings = settings(false);
         let mut inputs = world_of(&start);
         let mut memo = Memo::default();
         let before = translate(&inputs, &settings, &mut memo);
-        let id = Id::route(number);
+        let id = Id::route(kind, number);
         apply(&mut inputs, &Edit::Put(id, seed));
         let after = translate(&inputs, &settings, &mut memo);
         let own = id.reference();
@@ -174,6 +199,11 @@ proptest! {
             for (key, route) in &snapshot.config.routes {
                 if key.name != own.name {
                     prop_assert!(std::sync::Arc::ptr_eq(route, &old.config.routes[key]), "{key} was built again");
+                }
+            }
+            for (key, route) in &snapshot.config.stream_routes {
+                if key.name != own.name {
+                    prop_assert!(std::sync::Arc::ptr_eq(route, &old.config.stream_routes[key]), "{key} was built again");
                 }
             }
             for (key, listener) in &snapshot.config.listeners {
@@ -187,7 +217,7 @@ proptest! {
 
 /// What refers to an object, by the names in its text: names are unique across kinds.
 struct Related {
-    routes: Vec<NamespacedName>,
+    routes: Vec<ObjectRef>,
     gateways: Vec<NamespacedName>,
 }
 
@@ -198,7 +228,12 @@ impl Related {
         for (name, gateway) in &inputs.gateways {
             let text = serde_json::to_string(&gateway.spec).unwrap();
             let is_victim = victim.kind == Kind::Gateway && *victim.name == *name.name;
-            if is_victim || victim.kind == Kind::GatewayClass || names(text, &victim.name) {
+            let through_set = inputs.listener_sets.iter().any(|(set, object)| {
+                let text = serde_json::to_string(&object.spec).unwrap();
+                let is_victim = victim.kind == Kind::ListenerSet && *victim.name == *set.name;
+                names(text.clone(), &name.name) && (is_victim || names(text, &victim.name))
+            });
+            if is_victim || through_set || victim.kind == Kind::GatewayClass || names(text, &victim.name) {
                 gateways.push(name.clone());
             }
         }
@@ -212,18 +247,27 @@ impl Related {
             .filter(|(_, backend)| names(serde_json::to_string(&backend.spec).unwrap(), &victim.name))
             .map(|(name, _)| name)
             .collect();
-        let routes = inputs.http_routes.iter().filter(|(name, route)| {
-            let text = serde_json::to_string(&route.spec).unwrap();
-            let own = victim.kind == Kind::HttpRoute && *victim.name == *name.name;
-            own || wide
+        // Listeners that are gone conflict with nobody's any more.
+        let of_sets = matches!(victim.kind, Kind::Gateway | Kind::ListenerSet);
+        let routes = written(inputs).into_iter().filter(|(route, text)| {
+            if of_sets && names(text.clone(), "ListenerSet") {
+                return true;
+            }
+            route == victim
+                || wide
                 || names(text.clone(), &victim.name)
                 || through.iter().any(|backend| names(text.clone(), &backend.name))
         });
-        Self { routes: routes.map(|(name, _)| name.clone()).collect(), gateways }
+        Self { routes: routes.map(|(route, _)| route).collect(), gateways }
     }
 
-    fn route(&self, name: &NamespacedName) -> bool {
+    fn route(&self, name: &ObjectRef) -> bool {
         self.routes.contains(name)
+    }
+
+    fn rule(&self, key: &RouteKey) -> bool {
+        let name = NamespacedName::new(key.namespace.clone(), key.name.clone());
+        self.route(&ObjectRef::namespaced(key.kind.into(), &name))
     }
 
     fn gateway(&self, name: &NamespacedName) -> bool {
@@ -231,9 +275,29 @@ impl Related {
     }
 }
 
+/// Routes of all kinds, each with its spec as text.
+fn written(inputs: &Inputs) -> Vec<(ObjectRef, String)> {
+    fn of<T>(
+        kind: Kind,
+        routes: &BTreeMap<NamespacedName, T>,
+        text: impl Fn(&T) -> String,
+    ) -> Vec<(ObjectRef, String)> {
+        routes.iter().map(|(name, route)| (ObjectRef::namespaced(kind, name), text(route))).collect()
+    }
+    let mut all = of(Kind::HttpRoute, &inputs.http_routes, |route| serde_json::to_string(&route.spec).unwrap());
+    all.extend(of(Kind::GrpcRoute, &inputs.grpc_routes, |route| serde_json::to_string(&route.spec).unwrap()));
+    all.extend(of(Kind::TlsRoute, &inputs.tls_routes, |route| serde_json::to_string(&route.spec).unwrap()));
+    all.extend(of(Kind::TcpRoute, &inputs.tcp_routes, |route| serde_json::to_string(&route.spec).unwrap()));
+    all.extend(of(Kind::UdpRoute, &inputs.udp_routes, |route| serde_json::to_string(&route.spec).unwrap()));
+    all
+}
+
 #[test]
 fn random_worlds_mean_something() {
-    let (mut serving, mut encrypting, mut denying) = (0, 0, 0);
+    let (mut serving, mut encrypting, mut denying, mut calling) = (0, 0, 0, 0);
+    let (mut adding, mut judging, mut introducing) = (0, 0, 0);
+    let (mut verifying, mut broken, mut told) = (0, 0, 0);
+    let mut streaming: BTreeMap<RouteKind, u32> = BTreeMap::new();
     for seed in 0..200u64 {
         let ids = (0..ID_KINDS).flat_map(|kind| (0..4u8).map(move |number| Id { kind, number }));
         let put = |id: Id| Edit::Put(id, seed * 1000 + u64::from(id.kind) * 4 + u64::from(id.number));
@@ -241,7 +305,36 @@ fn random_worlds_mean_something() {
         let any = |holds: &dyn Fn(&Snapshot) -> bool| u32::from(output.snapshots.values().any(holds));
         serving += any(&|one| one.live.endpoints.values().any(|endpoints| !endpoints.endpoints.is_empty()));
         encrypting += any(&|one| !one.live.certificates.is_empty());
+        adding += any(&|one| {
+            one.config.routes.values().any(|route| route.attachments.iter().any(|one| one.listener.set.is_some()))
+        });
+        judging += any(&|one| {
+            let termination = one.config.listeners.values().filter_map(|listener| listener.protocol.termination());
+            termination.filter(|tls| !tls.certificates.is_empty()).any(|tls| tls.client_validation.is_some())
+        });
+        introducing += any(&|one| {
+            one.config.backends.values().filter_map(|one| one.tls.as_ref()).any(|tls| tls.client_certificate.is_some())
+        });
+        let backends = |one: &Snapshot, holds: fn(&Backend) -> bool| one.config.backends.values().any(|one| holds(one));
+        let of_service = |one: &Backend| one.key.kind == BackendKind::Service && one.tls.is_some();
+        verifying += any(&|one| backends(one, of_service));
+        broken += any(&|one| backends(one, |one| one.broken == Some(Failure::InvalidBackendTls)));
+        told += u32::from(output.statuses.backend_tls_policies.values().any(|status| !status.ancestors.is_empty()));
         denying += any(&|one| one.config.routes.values().any(|route| matches!(route.action, Action::Fail(_))));
+        calling += any(&|one| one.config.routes.keys().any(|key| key.kind == RouteKind::GrpcRoute));
+        for kind in [RouteKind::TlsRoute, RouteKind::TcpRoute, RouteKind::UdpRoute] {
+            let sends = |one: &Snapshot| {
+                let mut of_kind = one.config.stream_routes.values().filter(|route| route.key.kind == kind);
+                of_kind.any(|route| !world::backends_of_stream(route).is_empty())
+            };
+            *streaming.entry(kind).or_default() += any(&sends);
+        }
     }
     assert!(serving > 60 && encrypting > 60 && denying > 60, "{serving} serve, {encrypting} encrypt, {denying} deny");
+    assert!(calling > 60 && streaming.values().all(|count| *count > 10), "{calling} call, {streaming:?} stream");
+    assert!(
+        adding > 10 && judging > 5 && introducing > 1,
+        "{adding} serve ListenerSets, {judging} judge clients, {introducing} present a certificate"
+    );
+    assert!(verifying > 4 && broken > 10 && told > 30, "{verifying} verify, {broken} are broken, {told} are told");
 }

@@ -2,12 +2,12 @@
 
 use std::sync::OnceLock;
 
-use portcullis_ir::{Action, BackendKey, Filter, Route, Target};
+use portcullis_ir::{Action, BackendKey, Filter, Route, StreamRoute, Target};
 use portcullis_translate::{Inputs, Kind, NamespacedName, Object, ObjectRef};
 use serde_json::{Value, json};
 
 /// Kinds that worlds are made of, by number.
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 17] = [
     Kind::GatewayClass,
     Kind::Gateway,
     Kind::HttpRoute,
@@ -19,6 +19,12 @@ const KINDS: [Kind; 11] = [
     Kind::ConfigMap,
     Kind::GatewayParameters,
     Kind::Backend,
+    Kind::GrpcRoute,
+    Kind::TlsRoute,
+    Kind::TcpRoute,
+    Kind::UdpRoute,
+    Kind::ListenerSet,
+    Kind::BackendTlsPolicy,
 ];
 pub(crate) const ID_KINDS: u8 = KINDS.len() as u8;
 const NAMESPACES: [&str; 2] = ["one", "two"];
@@ -46,8 +52,9 @@ impl Edit {
 }
 
 impl Id {
-    pub(crate) fn route(number: u8) -> Self {
-        Self { kind: 2, number }
+    /// One of any kind of route, by number.
+    pub(crate) fn route(kind: u8, number: u8) -> Self {
+        Self { kind: [2, 11, 12, 13, 14][usize::from(kind)], number }
     }
 
     pub(crate) fn slice(number: u8) -> Self {
@@ -101,17 +108,27 @@ fn object(id: Id, seed: u64) -> Value {
     let mut value = match kind {
         Kind::GatewayClass => json!({ "spec": { "controllerName": "portcullis.dev/gateway-controller" } }),
         Kind::Gateway => json!({ "spec": gateway(&mut dice) }),
-        Kind::HttpRoute => json!({ "spec": route(&mut dice) }),
+        Kind::HttpRoute => json!({ "spec": route(&mut dice, &rule) }),
+        Kind::GrpcRoute => json!({ "spec": route(&mut dice, &call) }),
+        Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => json!({ "spec": route(&mut dice, &stream) }),
         Kind::ReferenceGrant => json!({ "spec": grant(&mut dice) }),
         Kind::Namespace => json!({}),
         Kind::Service => {
-            json!({ "spec": { "ports": [{ "port": 80, "appProtocol": dice.of(&["http", "http", "kubernetes.io/h2c", "kubernetes.io/wss"]) }] } })
+            let spoken = dice.of(&["http", "http", "kubernetes.io/h2c", "kubernetes.io/wss"]);
+            let udp = json!({ "name": "udp", "port": dice.of(&[80, 80, 81]), "protocol": "UDP" });
+            json!({ "spec": { "ports": [{ "name": "http", "port": 80, "appProtocol": spoken }, udp] } })
         }
         Kind::EndpointSlice => slice(&mut dice),
         Kind::Secret => secret(&mut dice),
-        Kind::ConfigMap => json!({ "data": { "ca.crt": dice.of(&[pair().0.as_str(), "rubbish"]) } }),
+        Kind::ConfigMap => json!({ "data": { "ca.crt": dice.of(&[pair().0.as_str(), pair().0.as_str(), "rubbish"]) } }),
         Kind::GatewayParameters => json!({ "spec": { "proxyProtocol": { "ports": [dice.of(&[80, 0])] } } }),
         Kind::Backend => json!({ "spec": backend(&mut dice) }),
+        Kind::ListenerSet => {
+            let mut spec = json!({ "parentRef": reference(&mut dice, "gateway", 4) });
+            spec["listeners"] = listeners(&mut dice).into();
+            json!({ "spec": spec })
+        }
+        Kind::BackendTlsPolicy => json!({ "spec": tls_policy(&mut dice), "status": tls_policy_status(&mut dice) }),
     };
     value["apiVersion"] = kind.api_version().into();
     value["kind"] = kind.as_str().into();
@@ -138,20 +155,77 @@ pub(crate) fn backends_of(route: &Route) -> Vec<BackendKey> {
         Filter::Mirror(mirror) => Some(&mirror.target),
         _ => None,
     }));
-    let key = |target: &&Target| match target {
+    targets.into_iter().filter_map(key).collect()
+}
+
+pub(crate) fn backends_of_stream(route: &StreamRoute) -> Vec<BackendKey> {
+    route.backends.iter().filter_map(|one| key(&one.target)).collect()
+}
+
+fn key(target: &Target) -> Option<BackendKey> {
+    match target {
         Target::Backend(key) => Some(key.clone()),
         Target::Invalid(_) => None,
-    };
-    targets.iter().filter_map(key).collect()
+    }
 }
 
 fn gateway(dice: &mut Dice) -> Value {
-    let listeners: Vec<Value> = (0..=dice.below(4))
+    let mut spec = json!({ "gatewayClassName": "class-0", "listeners": listeners(dice) });
+    if dice.below(4) == 0 {
+        let name = format!("gatewayparameters-{}", dice.below(4));
+        spec["infrastructure"] =
+            json!({ "parametersRef": { "group": "portcullis.dev", "kind": "GatewayParameters", "name": name } });
+    }
+    if dice.below(6) == 0 {
+        spec["addresses"] = json!([{ "value": dice.of(&["127.0.0.1", "127.0.0.2", "not one"]) }]);
+    }
+    let allowed = dice.of(&[
+        json!({}),
+        json!({ "from": "None" }),
+        json!({ "from": "All" }),
+        json!({ "from": "All" }),
+        json!({ "from": "Same" }),
+        json!({ "from": "Selector", "selector": { "matchLabels": { "team": "a" } } }),
+        json!({ "from": "Selector" }),
+    ]);
+    spec["allowedListeners"] = json!({ "namespaces": allowed });
+    if dice.below(2) == 0 {
+        spec["tls"]["backend"]["clientCertificateRef"] = reference(dice, "secret", 4);
+    }
+    if dice.below(2) == 0 {
+        let default = if dice.below(4) == 0 { json!({}) } else { json!({ "validation": validation(dice) }) };
+        let of_port = if dice.below(2) == 0 { json!({}) } else { json!({ "validation": validation(dice) }) };
+        let port = dice.of(&[80, 443, 8443]);
+        spec["tls"]["frontend"] = json!({ "default": default, "perPort": [{ "port": port, "tls": of_port }] });
+    }
+    spec
+}
+
+fn validation(dice: &mut Dice) -> Value {
+    let references: Vec<Value> = (0..=dice.below(2))
+        .map(|_| {
+            let mut reference = reference(dice, "configmap", 4);
+            reference["group"] = "".into();
+            reference["kind"] = dice.of(&["ConfigMap", "ConfigMap", "ConfigMap", "Service"]).into();
+            reference
+        })
+        .collect();
+    json!({ "caCertificateRefs": references, "mode": dice.of(&["AllowValidOnly", "AllowInsecureFallback"]) })
+}
+
+fn listeners(dice: &mut Dice) -> Vec<Value> {
+    (0..=dice.below(4))
         .map(|at| {
+            let protocol = dice.of(&["HTTP", "HTTP", "HTTPS", "HTTPS", "TLS", "TLS", "TCP", "TCP", "UDP", "UDP", "SCTP"]);
+            // Streams seldom meet others on a port: there they would only conflict.
+            let port = match protocol {
+                "HTTP" | "HTTPS" => dice.of(&[80, 81, 443, 8443, 8080, 9443, 0]),
+                _ => dice.of(&[443, 9001, 9002, 9003, 9004]),
+            };
             let mut listener = json!({
                 "name": format!("l{at}"),
-                "port": dice.of(&[80, 81, 443, 8443, 8080, 9443, 0]),
-                "protocol": dice.of(&["HTTP", "HTTP", "HTTPS", "HTTPS", "TCP"]),
+                "port": port,
+                "protocol": protocol,
                 "allowedRoutes": { "namespaces": dice.of(&[
                     json!({ "from": "All" }), json!({ "from": "Same" }),
                     json!({ "from": "Selector", "selector": { "matchLabels": { "team": "a" } } }), json!({ "from": "Selector" }),
@@ -160,7 +234,9 @@ fn gateway(dice: &mut Dice) -> Value {
             if let Some(hostname) = hostname(dice) {
                 listener["hostname"] = hostname.into();
             }
-            if listener["protocol"] == "HTTPS" {
+            if listener["protocol"] == "TLS" && dice.below(2) == 0 {
+                listener["tls"] = json!({ "mode": "Passthrough" });
+            } else if listener["protocol"] == "HTTPS" || listener["protocol"] == "TLS" {
                 let names: Vec<Value> = (0..=dice.below(2))
                     .map(|_| reference(dice, "secret", 4))
                     .collect();
@@ -171,23 +247,17 @@ fn gateway(dice: &mut Dice) -> Value {
             }
             listener
         })
-        .collect();
-    let mut spec = json!({ "gatewayClassName": "class-0", "listeners": listeners });
-    if dice.below(4) == 0 {
-        let name = format!("gatewayparameters-{}", dice.below(4));
-        spec["infrastructure"] =
-            json!({ "parametersRef": { "group": "portcullis.dev", "kind": "GatewayParameters", "name": name } });
-    }
-    if dice.below(6) == 0 {
-        spec["addresses"] = json!([{ "value": dice.of(&["127.0.0.1", "127.0.0.2", "not one"]) }]);
-    }
-    spec
+        .collect()
 }
 
-fn route(dice: &mut Dice) -> Value {
+fn route(dice: &mut Dice, rule: &dyn Fn(&mut Dice) -> Value) -> Value {
     let parents: Vec<Value> = (0..=dice.below(3))
         .map(|_| {
-            let mut parent = reference(dice, "gateway", 4);
+            let kind = dice.of(&["gateway", "gateway", "gateway", "listenerset"]);
+            let mut parent = reference(dice, kind, 4);
+            if kind == "listenerset" {
+                parent["kind"] = "ListenerSet".into();
+            }
             if dice.below(4) == 0 {
                 parent["sectionName"] = format!("l{}", dice.below(4)).into();
             }
@@ -219,10 +289,66 @@ fn rule(dice: &mut Dice) -> Value {
                 json!({ "type": "RequestRedirect", "requestRedirect": { "scheme": "https" } }),
                 json!({ "type": "RequestMirror", "requestMirror": { "backendRef": { "name": "service-1", "port": 80 }, "percent": 5 } }),
                 json!({ "type": "CORS", "cors": {} }),
+                json!({ "type": "CORS", "cors": { "allowOrigins": ["https://a.example", "http://*.b.example:80", "https://*"], "allowMethods": ["GET"], "maxAge": 60 } }),
+                json!({ "type": "CORS", "cors": { "allowOrigins": ["*"], "allowHeaders": ["*"], "exposeHeaders": ["x-a", "X-A"], "allowCredentials": true } }),
+                json!({ "type": "Teleport", "teleport": { "to": "mars" } }),
             ])
         })
         .collect();
-    let backends: Vec<Value> = (0..dice.below(4))
+    let backends = backends(dice);
+    let timeouts =
+        dice.of(&[json!({}), json!({ "request": "1s" }), json!({ "request": "1s", "backendRequest": "2s" })]);
+    let retry = dice.of(&[
+        json!(null),
+        json!({}),
+        json!({ "attempts": 3, "codes": [503, 500, 503], "backoff": "100ms" }),
+        json!({ "attempts": 0, "backoff": "0s" }),
+        json!({ "codes": [200] }),
+    ]);
+    let session = dice.of(&[
+        json!(null),
+        json!({}),
+        json!({ "sessionName": "cart", "absoluteTimeout": "8h", "cookieConfig": { "lifetimeType": "Permanent" } }),
+        json!({ "type": "Header", "idleTimeout": "30m" }),
+        json!({ "sessionName": "a b" }),
+    ]);
+    json!({ "matches": matches, "filters": filters, "backendRefs": backends, "timeouts": timeouts, "retry": retry,
+        "sessionPersistence": session })
+}
+
+/// A rule of a GRPCRoute.
+fn call(dice: &mut Dice) -> Value {
+    let matches: Vec<Value> = (0..dice.below(3))
+        .map(|_| {
+            dice.of(&[
+                json!({ "method": { "service": "a.B", "method": "Get" } }),
+                json!({ "method": { "service": "a.B" } }),
+                json!({ "method": { "method": "Get" }, "headers": [{ "name": "a", "value": "b" }] }),
+                json!({ "method": { "type": "RegularExpression", "service": "a.*", "method": "Get|Put" } }),
+                json!({ "method": { "type": "RegularExpression", "method": "(" } }),
+                json!({ "method": {} }),
+            ])
+        })
+        .collect();
+    let filters: Vec<Value> = (0..dice.below(2))
+        .map(|_| {
+            dice.of(&[
+                json!({ "type": "RequestHeaderModifier", "requestHeaderModifier": { "set": [{ "name": "A", "value": "b" }] } }),
+                json!({ "type": "RequestMirror", "requestMirror": { "backendRef": { "name": "service-1", "port": 80 }, "percent": 5 } }),
+                json!({ "type": "ExtensionRef", "extensionRef": { "group": "a.b", "kind": "C", "name": "d" } }),
+            ])
+        })
+        .collect();
+    json!({ "matches": matches, "filters": filters, "backendRefs": backends(dice) })
+}
+
+/// A rule of a TLSRoute, a TCPRoute or a UDPRoute.
+fn stream(dice: &mut Dice) -> Value {
+    json!({ "name": dice.of(&["", "some"]), "backendRefs": backends(dice) })
+}
+
+fn backends(dice: &mut Dice) -> Vec<Value> {
+    (0..dice.below(4))
         .map(|_| {
             let mut reference = if dice.below(3) == 0 {
                 let mut backend = reference(dice, "backend", 4);
@@ -237,17 +363,60 @@ fn rule(dice: &mut Dice) -> Value {
             reference["weight"] = dice.of(&[0, 1, 5, -1]).into();
             reference
         })
-        .collect();
-    let timeouts =
-        dice.of(&[json!({}), json!({ "request": "1s" }), json!({ "request": "1s", "backendRequest": "2s" })]);
-    json!({ "matches": matches, "filters": filters, "backendRefs": backends, "timeouts": timeouts })
+        .collect()
+}
+
+/// Policies are in the namespace of Services with numbers of the same parity as their own.
+fn tls_policy(dice: &mut Dice) -> Value {
+    let target = |dice: &mut Dice| {
+        let kind = dice.of(&["Service", "Service", "Service", "Gadget"]);
+        let mut target = json!({ "group": "", "kind": kind, "name": format!("service-{}", dice.below(5)) });
+        if let Some(section) = dice.of(&[None, None, Some("http"), Some("other")]) {
+            target["sectionName"] = section.into();
+        }
+        target
+    };
+    let targets: Vec<Value> = (0..=dice.below(3)).map(|_| target(dice)).collect();
+    let mut validation = json!({ "hostname": dice.of(&["a.example.com", "b.example.com", "c.example.com", "d.example.com", "192.0.2.1"]) });
+    if dice.below(2) == 0 {
+        validation["wellKnownCACertificates"] = dice.of(&["System", "System", "System", "example.com/mine"]).into();
+    } else {
+        let reference = |dice: &mut Dice| json!({ "group": "", "kind": dice.of(&["ConfigMap", "ConfigMap", "ConfigMap", "Secret"]), "name": format!("configmap-{}", dice.below(4)) });
+        validation["caCertificateRefs"] = (0..=dice.below(2)).map(|_| reference(dice)).collect();
+    }
+    validation["subjectAltNames"] = dice.of(&[
+        json!(null),
+        json!(null),
+        json!([]),
+        json!([]),
+        json!([]),
+        json!([{ "type": "URI", "uri": "spiffe://a/b" }, { "type": "Hostname", "hostname": "*.Example.com" }]),
+        json!([{ "type": "URI", "uri": "nothing" }]),
+        json!([{ "type": "Address", "address": "192.0.2.1" }]),
+    ]);
+    json!({ "targetRefs": targets, "validation": validation })
+}
+
+/// What earlier passes and others left there.
+fn tls_policy_status(dice: &mut Dice) -> Value {
+    let entry = |controller: &str| {
+        json!({ "controllerName": controller, "conditions": [{ "type": "Accepted", "status": "True", "reason": "Accepted",
+                "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z" }],
+            "ancestorRef": { "group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": "one", "name": "gateway-0" } })
+    };
+    dice.of(&[
+        json!(null),
+        json!({ "ancestors": [entry("example.com/other")] }),
+        json!({ "ancestors": [entry("portcullis.dev/gateway-controller")] }),
+    ])
 }
 
 fn grant(dice: &mut Dice) -> Value {
-    let kind = dice.of(&["HTTPRoute", "Gateway"]);
+    let kind = dice.of(&["HTTPRoute", "Gateway", "ListenerSet", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"]);
     let to = dice.of(&[
         json!({ "group": "", "kind": "Service" }),
         json!({ "group": "", "kind": "Secret" }),
+        json!({ "group": "", "kind": "ConfigMap" }),
         json!({ "group": "portcullis.dev", "kind": "Backend" }),
     ]);
     json!({ "from": [{ "group": "gateway.networking.k8s.io", "kind": kind, "namespace": dice.of(&NAMESPACES) }], "to": [to] })
@@ -257,7 +426,8 @@ fn slice(dice: &mut Dice) -> Value {
     let endpoints: Vec<Value> = (0..dice.below(4))
         .map(|_| json!({ "addresses": [format!("10.0.0.{}", dice.below(4))], "conditions": { "ready": dice.below(3) != 0, "serving": dice.below(2) == 0, "terminating": dice.below(2) == 0 } }))
         .collect();
-    json!({ "addressType": "IPv4", "ports": [{ "port": 8080 }], "endpoints": endpoints })
+    let ports = json!([{ "name": "http", "port": 8080 }, { "name": "udp", "port": 8053, "protocol": "UDP" }]);
+    json!({ "addressType": "IPv4", "ports": ports, "endpoints": endpoints })
 }
 
 fn backend(dice: &mut Dice) -> Value {
@@ -269,7 +439,11 @@ fn backend(dice: &mut Dice) -> Value {
     ]);
     let mut spec = json!({ "endpoints": [endpoint] });
     if dice.below(2) == 0 {
-        spec["tls"] = json!({ "hostname": "a.example.com", "caCertificateRefs": [{ "name": format!("configmap-{}", dice.below(4)) }] });
+        spec["tls"] = json!({ "hostname": "a.example.com" });
+        match dice.below(2) {
+            0 => spec["tls"]["wellKnownCACertificates"] = "System".into(),
+            _ => spec["tls"]["caCertificateRefs"] = json!([{ "name": format!("configmap-{}", dice.below(4)) }]),
+        }
     }
     spec
 }
