@@ -8,8 +8,8 @@ use gateway_api::gatewayclasses::GatewayClass;
 use gateway_api::gateways::Gateway;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_crds::{GatewayParameters, GatewayParametersSpec};
-use portcullis_ir::{GatewayKey, Snapshot};
-use portcullis_provision::{Desired, Request, desired};
+use portcullis_ir::{GatewayKey, Listener, ListenerProtocol, Snapshot};
+use portcullis_provision::{Desired, Port, Request, Transport, desired};
 use portcullis_publish::Pki;
 use portcullis_translate::{ConditionType, Inputs, NamespacedName, State, Statuses};
 use tokio::sync::watch;
@@ -45,7 +45,7 @@ struct Fleet {
     gateway: Gateway,
     class_parameters: Option<GatewayParametersSpec>,
     parameters: Option<GatewayParametersSpec>,
-    ports: BTreeSet<u16>,
+    ports: BTreeSet<Port>,
     /// The version of the Service that is there: whoever changes or deletes it has it made again.
     service: Option<String>,
 }
@@ -76,9 +76,26 @@ fn fleet(inputs: &Inputs, key: &GatewayKey, snapshot: &Snapshot) -> Option<Fleet
         class_parameters: class.and_then(|class| of_class(inputs, class)),
         parameters: of_gateway(inputs, key, gateway),
         gateway: Gateway { metadata, spec: gateway.spec.clone(), status: None },
-        ports: snapshot.config.listeners.values().map(|listener| listener.port).collect(),
+        ports: ports(snapshot),
         service: inputs.services.get(&service).and_then(|service| service.metadata.resource_version.clone()),
     })
+}
+
+/// Of all listeners, those of ListenerSets among them.
+fn ports(snapshot: &Snapshot) -> BTreeSet<Port> {
+    snapshot.config.listeners.values().map(|listener| port(listener)).collect()
+}
+
+fn port(listener: &Listener) -> Port {
+    let transport = match listener.protocol {
+        ListenerProtocol::Udp => Transport::Udp,
+        ListenerProtocol::Http
+        | ListenerProtocol::Https(_)
+        | ListenerProtocol::TlsPassthrough
+        | ListenerProtocol::TlsTerminate(_)
+        | ListenerProtocol::Tcp => Transport::Tcp,
+    };
+    Port { number: listener.port, transport }
 }
 
 fn of_class(inputs: &Inputs, class: &GatewayClass) -> Option<GatewayParametersSpec> {
@@ -182,5 +199,33 @@ impl Fleets {
             }
             news
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_ir::{HostPattern, ListenerKey, ListenerSetKey};
+
+    use super::*;
+
+    #[test]
+    fn a_port_is_made_for_every_listener_whosever_it_is_and_however_it_is_spoken_to() {
+        let own = ListenerKey::new(GatewayKey::new("ns", "g"), "l");
+        let of_set = ListenerKey { set: Some(ListenerSetKey::new("team", "s")), ..own.clone() };
+        let listener = |key: &ListenerKey, port: u16, protocol: ListenerProtocol| Listener {
+            key: key.clone(),
+            addresses: Vec::new(),
+            port,
+            hostname: HostPattern::Any,
+            protocol,
+            proxy_protocol: false,
+        };
+        let mut snapshot = Snapshot::default();
+        for one in [listener(&own, 53, ListenerProtocol::Udp), listener(&of_set, 53, ListenerProtocol::Tcp)] {
+            snapshot.config.listeners.insert(one.key.clone(), Arc::new(one));
+        }
+        let expected = [Transport::Tcp, Transport::Udp].map(|transport| Port { number: 53, transport });
+        assert_eq!(ports(&snapshot), BTreeSet::from(expected));
+        assert_eq!(port(&listener(&own, 443, ListenerProtocol::TlsPassthrough)).transport, Transport::Tcp);
     }
 }

@@ -13,6 +13,7 @@
 mod admin;
 mod authority;
 mod events;
+mod finalizer;
 mod fleets;
 mod identity;
 mod lease;

@@ -76,11 +76,20 @@ impl Metrics {
     }
 
     pub(crate) fn watch_errors(&self, kind: Kind) {
-        self.watch_errors.with_label_values(&[kind.as_str()]).inc();
+        self.watch_errors_of(kind.as_str());
     }
 
     pub(crate) fn watch_synced(&self, kind: Kind, is: bool) {
-        self.watch_synced.with_label_values(&[kind.as_str()]).set(is.into());
+        self.watch_synced_of(kind.as_str(), is);
+    }
+
+    /// Of a kind that is watched and not translated.
+    pub(crate) fn watch_errors_of(&self, kind: &'static str) {
+        self.watch_errors.with_label_values(&[kind]).inc();
+    }
+
+    pub(crate) fn watch_synced_of(&self, kind: &'static str, is: bool) {
+        self.watch_synced.with_label_values(&[kind]).set(is.into());
     }
 
     pub(crate) fn status_write(&self, kind: Kind, outcome: Outcome) {

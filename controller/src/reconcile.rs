@@ -21,6 +21,7 @@ use portcullis_translate::{
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use crate::finalizer::{Finalizers, finalizers};
 use crate::fleets::{Failures, Wanted};
 use crate::metrics::Metrics;
 use crate::status::{Writes, acks, writes};
@@ -44,6 +45,8 @@ pub(crate) struct Channels {
     pub(crate) failures: watch::Receiver<Arc<Failures>>,
     /// Objects that exist and do not parse, and why.
     pub(crate) invalid: watch::Sender<Arc<BTreeMap<ObjectRef, String>>>,
+    /// What is to become of the finalizers of our GatewayClasses.
+    pub(crate) finalizers: watch::Sender<Arc<Finalizers>>,
     /// What is still missing before the first program; empty when there is one.
     pub(crate) missing: watch::Sender<Vec<String>>,
 }
@@ -168,7 +171,9 @@ impl Reconciler {
         let uninstalled = self.store.uninstalled().into_iter().map(|kind| {
             format!("{kind} is not installed in this cluster; install the CRDs of Gateway API 1.2 or newer")
         });
-        unlisted.chain(uninstalled).collect()
+        let definitions = (!self.store.knows_what_is_installed())
+            .then(|| "the definitions of the Gateway API, which say its release, are not listed yet".to_owned());
+        unlisted.chain(uninstalled).chain(definitions).collect()
     }
 
     fn awaits_references(&mut self) -> bool {
@@ -272,6 +277,14 @@ impl Reconciler {
             let news = **before != writes;
             if news {
                 *before = Arc::new(writes);
+            }
+            news
+        });
+        let finalizers = finalizers(inputs, &self.settings.controller_name);
+        self.channels.finalizers.send_if_modified(|before| {
+            let news = **before != finalizers;
+            if news {
+                *before = Arc::new(finalizers);
             }
             news
         });

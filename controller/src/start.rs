@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::admin::{self, Pages};
 use crate::authority::Authority;
 use crate::events::Events;
+use crate::finalizer::{Finalizers, Keeper};
 use crate::fleets::{Failures, Fleets, Wanted};
 use crate::identity::TokenReviews;
 use crate::lease::{self, End, Leadership, LeaseSettings};
@@ -84,12 +85,14 @@ impl Controller {
         for kind in FOLLOWED {
             tasks.spawn(watching::follow(client.clone(), kind, changes.clone(), metrics.clone()));
         }
+        tasks.spawn(watching::follow_definitions(client.clone(), changes.clone(), metrics.clone()));
         for kind in [Kind::Secret, Kind::ConfigMap] {
             let wanted = wanted_references.clone();
             tasks.spawn(watching::hold(client.clone(), kind, wanted, changes.clone(), metrics.clone()));
         }
         drop(changes);
         let (invalid_sender, invalid) = watch::channel(Arc::default());
+        let (finalizers_sender, finalizers) = watch::channel(Arc::<Finalizers>::default());
         let translating = portcullis_translate::Settings {
             controller_name: settings.controller_name.clone(),
             ..portcullis_translate::Settings::default()
@@ -101,11 +104,13 @@ impl Controller {
             wanted,
             failures: failures.clone(),
             invalid: invalid_sender,
+            finalizers: finalizers_sender,
             missing: missing_sender,
         };
         tasks.spawn(Reconciler::new(translating, Arc::clone(&publisher), channels, metrics.clone()).run());
         tasks.spawn(Writer::new(client.clone(), leadership.clone(), wanted_writes, metrics.clone()).run());
         tasks.spawn(Events::new(client.clone(), settings.pod.clone(), leadership.clone(), failures, invalid).run());
+        tasks.spawn(Keeper::new(client.clone(), leadership.clone(), finalizers, metrics.clone()).run());
         let pages = Pages { metrics: metrics.clone(), stats: publisher.stats(), missing: missing.clone() };
         tasks.spawn(admin::serve(admin, pages, stopped(stopping.clone())));
         tasks.spawn(count_leadership(leadership.clone(), metrics.clone()));

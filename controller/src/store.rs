@@ -1,10 +1,12 @@
 //! The world as far as it is known, and whether that is far enough to act on.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use kube::Resource;
-use portcullis_translate::{Inputs, Kind, NamespacedName, Object, ObjectRef, references};
+use portcullis_translate::{
+    Definition, GATEWAY_API, Inputs, Installed, Kind, NamespacedName, Object, ObjectRef, references,
+};
 
 use crate::watch::{Change, FOLLOWED, is_optional};
 
@@ -24,6 +26,10 @@ pub(crate) struct Store {
     inputs: Inputs,
     listed: BTreeSet<Kind>,
     missing: BTreeSet<Kind>,
+    /// What is known of the Gateway API's definitions; none of a kind that has none.
+    definitions: BTreeMap<Kind, Option<Definition>>,
+    /// Why nothing is.
+    unreadable: Option<Arc<str>>,
     /// Secrets and ConfigMaps that are referred to.
     wanted: Arc<BTreeSet<ObjectRef>>,
     /// Those of them that were asked for, found or not.
@@ -66,6 +72,14 @@ impl Store {
                 let gone = self.forget(kind, |reference| !present.contains(reference));
                 if news || gone { Lane::Full } else { Lane::Nothing }
             }
+            Change::Defined(kind, definition) => {
+                self.definitions.insert(kind, definition);
+                self.install()
+            }
+            Change::Unreadable(why) => {
+                self.unreadable = Some(why);
+                self.install()
+            }
             Change::Missing(kind) => {
                 let news = self.missing.insert(kind) | self.listed.remove(&kind);
                 let gone = self.forget(kind, |_| true);
@@ -82,6 +96,28 @@ impl Store {
             self.wanted = Arc::new(now);
         }
         Arc::clone(&self.wanted)
+    }
+
+    /// Whether it is known which Gateway API is installed, or that nobody will tell.
+    pub(crate) fn knows_what_is_installed(&self) -> bool {
+        self.unreadable.is_some() || self.definitions.len() == GATEWAY_API.len()
+    }
+
+    /// Puts what is known of the definitions in its place. What was read once is believed until something else is read.
+    fn install(&mut self) -> Lane {
+        let installed = if self.definitions.len() == GATEWAY_API.len() {
+            let there = self.definitions.iter().filter_map(|(kind, one)| Some((*kind, one.clone()?)));
+            Installed::Definitions(there.collect())
+        } else if let Some(why) = &self.unreadable {
+            Installed::Unreadable(Arc::clone(why))
+        } else {
+            return Lane::Nothing;
+        };
+        if self.inputs.installed == installed {
+            return Lane::Nothing;
+        }
+        self.inputs.installed = installed;
+        Lane::Full
     }
 
     /// Kinds that were not listed yet, nor found to be absent.
@@ -128,6 +164,16 @@ impl Store {
             Object::GatewayClass(new) => difference(inputs.gateway_classes.get(&name), new, |a, b| a.spec == b.spec),
             Object::Gateway(new) => difference(inputs.gateways.get(&of_namespace), new, |a, b| a.spec == b.spec),
             Object::HttpRoute(new) => difference(inputs.http_routes.get(&of_namespace), new, |a, b| a.spec == b.spec),
+            Object::GrpcRoute(new) => difference(inputs.grpc_routes.get(&of_namespace), new, |a, b| a.spec == b.spec),
+            Object::TlsRoute(new) => difference(inputs.tls_routes.get(&of_namespace), new, |a, b| a.spec == b.spec),
+            Object::TcpRoute(new) => difference(inputs.tcp_routes.get(&of_namespace), new, |a, b| a.spec == b.spec),
+            Object::UdpRoute(new) => difference(inputs.udp_routes.get(&of_namespace), new, |a, b| a.spec == b.spec),
+            Object::ListenerSet(new) => {
+                difference(inputs.listener_sets.get(&of_namespace), new, |a, b| a.spec == b.spec)
+            }
+            Object::BackendTlsPolicy(new) => {
+                difference(inputs.backend_tls_policies.get(&of_namespace), new, |a, b| a.spec == b.spec)
+            }
             Object::GatewayParameters(new) => {
                 difference(inputs.gateway_parameters.get(&of_namespace), new, |a, b| a.spec == b.spec)
             }
@@ -220,6 +266,56 @@ mod tests {
         assert_eq!(store.apply(route("1", 1, json!(null))), Lane::Full);
         assert_eq!(store.apply(route("2", 1, json!({ "parents": [] }))), Lane::Status);
         assert_eq!(store.apply(route("3", 2, json!({ "parents": [] }))), Lane::Full);
+    }
+
+    #[test]
+    fn a_status_that_comes_back_compiles_nothing_whatever_the_kind() {
+        let route = json!({ "rules": [{ "backendRefs": [{ "name": "s", "port": 1 }] }] });
+        let hosts = json!({ "hostnames": ["a.example"], "rules": [{ "backendRefs": [{ "name": "s", "port": 1 }] }] });
+        let set = json!({ "parentRef": { "name": "g" }, "listeners": [{ "name": "l", "port": 1, "protocol": "TCP" }] });
+        let policy = json!({ "targetRefs": [{ "group": "", "kind": "Service", "name": "s" }],
+            "validation": { "hostname": "a.example", "wellKnownCACertificates": "System" } });
+        let parents = json!({ "parents": [] });
+        for (kind, spec, status) in [
+            ("GRPCRoute", &route, &parents),
+            ("TLSRoute", &hosts, &parents),
+            ("TCPRoute", &route, &parents),
+            ("UDPRoute", &route, &parents),
+            ("ListenerSet", &set, &json!({ "conditions": [], "listeners": [] })),
+            ("BackendTLSPolicy", &policy, &json!({ "ancestors": [] })),
+        ] {
+            let version = |version: &str, generation: u64, status: &Value| {
+                object(
+                    json!({ "apiVersion": "gateway.networking.k8s.io/v1", "kind": kind, "spec": spec, "status": status,
+                    "metadata": { "namespace": "ns", "name": "r", "resourceVersion": version, "generation": generation } }),
+                )
+            };
+            let mut store = Store::default();
+            assert_eq!(store.apply(version("1", 1, &json!(null))), Lane::Full, "{kind}");
+            assert_eq!(store.apply(version("2", 1, status)), Lane::Status, "{kind}");
+            assert_eq!(store.apply(version("2", 1, status)), Lane::Nothing, "{kind}");
+            assert_eq!(store.apply(version("3", 2, status)), Lane::Full, "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_is_installed_is_known_once_every_definition_is_or_nobody_will_tell() {
+        let definition = |bundle: &str| Some(Definition { bundle: Some(bundle.into()), channel: None });
+        let mut store = Store::default();
+        let (last, others) = GATEWAY_API.split_last().unwrap();
+        for kind in others {
+            assert_eq!(store.apply(Change::Defined(*kind, definition("v1.6.3"))), Lane::Nothing);
+        }
+        assert!(!store.knows_what_is_installed());
+        assert_eq!(store.apply(Change::Unreadable("forbidden".into())), Lane::Full);
+        assert!(store.knows_what_is_installed());
+        assert_eq!(store.inputs().installed, Installed::Unreadable("forbidden".into()));
+        assert_eq!(store.apply(Change::Defined(*last, None)), Lane::Full);
+        let Installed::Definitions(definitions) = store.inputs().installed.clone() else { panic!() };
+        assert!(!definitions.contains_key(last) && definitions.len() == others.len());
+        assert_eq!(store.apply(Change::Unreadable("forbidden".into())), Lane::Nothing, "what was read is believed");
+        assert_eq!(store.apply(Change::Defined(others[0], definition("v1.6.3"))), Lane::Nothing, "no news");
+        assert_eq!(store.apply(Change::Defined(others[0], definition("v1.7.0"))), Lane::Full);
     }
 
     #[test]

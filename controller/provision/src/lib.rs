@@ -16,6 +16,7 @@ mod name;
 mod object;
 mod plan;
 mod pod;
+mod port;
 mod scale;
 mod service;
 
@@ -27,6 +28,7 @@ use portcullis_crds::{GatewayParametersSpec, InvalidParameter};
 pub use metadata::{CLASS_LABEL, CONTROLLER_LABEL, GATEWAY_LABEL, MANAGED_BY, MANAGED_BY_LABEL, made_by};
 pub use name::{resource_name, service_account_name};
 pub use object::{Kind, Object, Owner};
+pub use port::{Port, Transport};
 
 use plan::Plan;
 
@@ -43,8 +45,9 @@ pub struct Request<'a> {
     pub class_parameters: Option<&'a GatewayParametersSpec>,
     /// What the Gateway's `spec.infrastructure.parametersRef` leads to.
     pub parameters: Option<&'a GatewayParametersSpec>,
-    /// Ports of the listeners that are served; without any there is no Service.
-    pub ports: &'a BTreeSet<u16>,
+    /// Ports of the listeners that are served, the Gateway's own and those of its ListenerSets; without any there is no
+    /// Service.
+    pub ports: &'a BTreeSet<Port>,
     /// PEM certificates by which data planes know the controller.
     pub ca_bundle: &'a str,
     pub settings: &'a Settings,

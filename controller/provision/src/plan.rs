@@ -6,7 +6,7 @@ use gateway_api::gateways::Gateway;
 use portcullis_crds::{GatewayParametersSpec, PodOverlay, ServiceSettings};
 
 use crate::name::resource_name;
-use crate::{Owner, Request, Settings, Unprovisionable};
+use crate::{Owner, Port, Request, Settings, Transport, Unprovisionable};
 
 /// Where the data plane's admin pages are, unless a listener has that port.
 const ADMIN_PORT: u16 = 9901;
@@ -19,7 +19,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) parameters: GatewayParametersSpec,
     pub(crate) pod: PodOverlay,
     pub(crate) service: ServiceSettings,
-    pub(crate) ports: &'a BTreeSet<u16>,
+    pub(crate) ports: &'a BTreeSet<Port>,
     pub(crate) admin_port: u16,
     pub(crate) ca_bundle: &'a str,
     pub(crate) settings: &'a Settings,
@@ -45,8 +45,10 @@ impl<'a> Plan<'a> {
             service: parameters.service.clone().unwrap_or_default(),
             parameters,
             ports,
-            // There are at most 64 listeners, so one of these is free.
-            admin_port: (ADMIN_PORT..=u16::MAX).find(|port| !ports.contains(port)).unwrap_or(ADMIN_PORT),
+            // A Gateway whose listeners have all of these would have no room for anything else either.
+            admin_port: (ADMIN_PORT..=u16::MAX)
+                .find(|number| !ports.contains(&Port { number: *number, transport: Transport::Tcp }))
+                .unwrap_or(ADMIN_PORT),
             ca_bundle,
             settings,
         })

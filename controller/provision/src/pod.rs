@@ -203,7 +203,8 @@ fn pod_security() -> PodSecurityContext {
         run_as_group: Some(USER),
         fs_group: Some(USER),
         seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
-        // Port 80 without a capability. It is one of the sysctls that every node allows.
+        // Port 80 without a capability, and port 53: in spite of its name it is for IPv6 and UDP as well. It is one of the
+        // sysctls that every node allows.
         sysctls: Some(vec![Sysctl { name: "net.ipv4.ip_unprivileged_port_start".to_owned(), value: "0".to_owned() }]),
         ..PodSecurityContext::default()
     }

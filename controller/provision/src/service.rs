@@ -17,6 +17,8 @@ pub(crate) fn service(plan: &Plan<'_>) -> Result<Option<Service>, Unprovisionabl
         external_traffic_policy,
         load_balancer_class,
         load_balancer_source_ranges,
+        ip_family_policy,
+        ip_families,
     } = &plan.service;
     let kind = r#type.unwrap_or_default();
     let addresses = requested(plan)?;
@@ -31,12 +33,13 @@ pub(crate) fn service(plan: &Plan<'_>) -> Result<Option<Service>, Unprovisionabl
         return Ok(None);
     }
     let ports = plan.ports.iter().map(|port| ServicePort {
-        name: Some(format!("port-{port}")),
-        port: i32::from(*port),
-        target_port: Some(IntOrString::Int(i32::from(*port))),
-        protocol: Some("TCP".to_owned()),
+        name: Some(port.to_string()),
+        port: i32::from(port.number),
+        target_port: Some(IntOrString::Int(i32::from(port.number))),
+        protocol: Some(port.transport.as_str().to_owned()),
         ..ServicePort::default()
     });
+    let families = ip_families.as_ref().map(|all| all.iter().map(|one| one.as_str().to_owned()).collect());
     let spec = ServiceSpec {
         type_: Some(kind.as_str().to_owned()),
         selector: Some(plan.selector()),
@@ -46,6 +49,8 @@ pub(crate) fn service(plan: &Plan<'_>) -> Result<Option<Service>, Unprovisionabl
         external_traffic_policy: external_traffic_policy.map(|policy| policy.as_str().to_owned()),
         load_balancer_class: load_balancer_class.clone(),
         load_balancer_source_ranges: load_balancer_source_ranges.clone(),
+        ip_family_policy: ip_family_policy.map(|policy| policy.as_str().to_owned()),
+        ip_families: families,
         ..ServiceSpec::default()
     };
     let metadata = plan.metadata(labels.as_ref(), annotations.as_ref());

@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
-
 use gateway_api::gateways::Gateway;
 use portcullis_crds::GatewayParametersSpec;
-use portcullis_provision::{Desired, Kind, Object, Request, Settings, Unprovisionable, desired};
+use portcullis_provision::{Desired, Kind, Object, Port, Request, Settings, Transport, Unprovisionable, desired};
 
 fn make(gateway: &str, class: &str, own: &str, ports: &[u16]) -> Result<Desired, Unprovisionable> {
+    let ports: Vec<(u16, Transport)> = ports.iter().map(|number| (*number, Transport::Tcp)).collect();
+    make_at(gateway, class, own, &ports)
+}
+
+fn make_at(gateway: &str, class: &str, own: &str, ports: &[(u16, Transport)]) -> Result<Desired, Unprovisionable> {
     let gateway: Gateway = serde_norway::from_str(gateway).unwrap();
     let class: Option<GatewayParametersSpec> = serde_norway::from_str(class).unwrap();
     let own: Option<GatewayParametersSpec> = serde_norway::from_str(own).unwrap();
@@ -24,7 +27,7 @@ fn make(gateway: &str, class: &str, own: &str, ports: &[u16]) -> Result<Desired,
         gateway: &gateway,
         class_parameters: class.as_ref(),
         parameters: own.as_ref(),
-        ports: &ports.iter().copied().collect::<BTreeSet<u16>>(),
+        ports: &ports.iter().map(|(number, transport)| Port { number: *number, transport: *transport }).collect(),
         ca_bundle: "-----BEGIN CERTIFICATE-----\n",
         settings: &settings,
     })
@@ -57,6 +60,8 @@ service:
   externalTrafficPolicy: Local
   loadBalancerClass: balancer.example/nlb
   loadBalancerSourceRanges: [192.0.2.0/24]
+  ipFamilyPolicy: PreferDualStack
+  ipFamilies: [IPv6, IPv4]
 pod:
   labels: {team: edge}
   annotations: {scrape.example/port: '9901'}
@@ -104,6 +109,27 @@ fn listeners_never_change_the_pods() {
     };
     assert_eq!(deployment(&[80]), deployment(&[80, 443, 8080]));
     assert_ne!(deployment(&[80]), deployment(&[9901]), "but for one that wants the port of the admin pages");
+}
+
+#[test]
+fn a_port_is_of_a_transport_and_one_number_can_be_of_both() {
+    let ports = [(53, Transport::Udp), (53, Transport::Tcp), (80, Transport::Tcp), (9901, Transport::Udp)];
+    let made = make_at(&gateway("web", ""), "null", "null", &ports).unwrap();
+    let service = made.objects.iter().find_map(|object| match object {
+        Object::Service(service) => service.spec.clone(),
+        _ => None,
+    });
+    let ports = service.unwrap().ports.unwrap();
+    let seen: Vec<_> = ports
+        .iter()
+        .map(|port| (port.name.as_deref().unwrap(), port.port, port.protocol.as_deref().unwrap()))
+        .collect();
+    let expected =
+        [("port-53", 53, "TCP"), ("port-53-udp", 53, "UDP"), ("port-80", 80, "TCP"), ("port-9901-udp", 9901, "UDP")];
+    assert_eq!(seen, expected);
+    let plain = make(&gateway("web", ""), "null", "null", &[80]).unwrap();
+    let deployment = |made: Desired| made.objects.into_iter().find(|object| object.kind() == Kind::Deployment);
+    assert_eq!(deployment(made), deployment(plain), "the admin pages share a number with UDP");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use portcullis_ir::{Change, Delta, Digest, Resource, ResourceKey, Snapshot};
+use portcullis_ir::{Change, Delta, Digest, ListenerKey, Resource, ResourceKey, Snapshot};
 use portcullis_wire::{Digests, Lane, Limits, State, Version, diff, encoded_len, preflight};
 
 use crate::Published;
@@ -91,8 +91,8 @@ impl Book {
         self.state(found.map_or(self.config.newest(), |(_, point)| point))
     }
 
-    pub(crate) fn listeners(&self) -> BTreeSet<Arc<str>> {
-        self.current.config.listeners.keys().map(|key| Arc::clone(&key.name)).collect()
+    pub(crate) fn listeners(&self) -> BTreeSet<ListenerKey> {
+        self.current.config.listeners.keys().cloned().collect()
     }
 
     /// From what a reader holds (`from`, as far as that is known) to a state that [`Book::target`] gave.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use portcullis_ir::ResourceKey;
+use portcullis_ir::{ListenerKey, ResourceKey};
 use portcullis_wire::{State, Version};
 
 /// One data plane, as it spoke last.
@@ -14,8 +14,8 @@ pub use portcullis_wire::PodState as Pod;
 pub struct Fleet {
     /// The newest state. Single pods may be told another one.
     pub target: State,
-    /// By name, the listeners that the newest state has.
-    pub listeners: BTreeSet<Arc<str>>,
+    /// The listeners that the newest state has.
+    pub listeners: BTreeSet<ListenerKey>,
     /// By pod name. A pod that has left stays for a while, not connected.
     pub pods: BTreeMap<Arc<str>, Pod>,
 }
@@ -30,7 +30,7 @@ pub struct Outcome {
     pub ready: usize,
     /// Listeners about which all ready pods have spoken, or one has refused: bound, or why not. One that is missing is
     /// still waited for.
-    pub listeners: BTreeMap<Arc<str>, Result<(), String>>,
+    pub listeners: BTreeMap<ListenerKey, Result<(), String>>,
     /// Ready pods that do not run the newest state.
     pub laggards: Vec<Laggard>,
 }
@@ -53,7 +53,7 @@ impl Fleet {
     /// How far the newest state has come among the pods that take traffic.
     pub fn outcome(&self, ready_pods: &BTreeSet<Arc<str>>) -> Outcome {
         let mut laggards = Vec::new();
-        let mut refusals: BTreeMap<Arc<str>, Vec<String>> = BTreeMap::new();
+        let mut refusals: BTreeMap<&ListenerKey, Vec<String>> = BTreeMap::new();
         let mut in_force = 0;
         for name in ready_pods {
             let pod = self.pods.get(name);
@@ -63,17 +63,16 @@ impl Fleet {
             }
             for rejection in pod.map(|pod| &pod.rejected[..]).unwrap_or_default() {
                 if let Some(ResourceKey::Listener(key)) = &rejection.key {
-                    let reasons = refusals.entry(Arc::clone(&key.name)).or_default();
-                    reasons.push(rejection.message.clone());
+                    refusals.entry(key).or_default().push(rejection.message.clone());
                 }
             }
         }
         let settled = !ready_pods.is_empty() && in_force == ready_pods.len();
-        let outcome_of = |name: &Arc<str>| match refusals.get(name) {
+        let outcome_of = |key: &ListenerKey| match refusals.get(key) {
             Some(reasons) => Some(Err(describe(reasons, ready_pods.len()))),
             None => settled.then_some(Ok(())),
         };
-        let listeners = self.listeners.iter().filter_map(|name| Some((Arc::clone(name), outcome_of(name)?)));
+        let listeners = self.listeners.iter().filter_map(|key| Some((key.clone(), outcome_of(key)?)));
         Outcome {
             wanted: self.target.version,
             in_force,
@@ -105,7 +104,7 @@ fn why_not(pod: Option<&Pod>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use portcullis_ir::{Digest, GatewayKey, ListenerKey};
+    use portcullis_ir::{Digest, GatewayKey, ListenerSetKey};
     use portcullis_wire::{Digests, Rejection, RejectionCode};
 
     use super::*;
@@ -115,9 +114,13 @@ mod tests {
         State { version: Version { epoch: 1, number }, digests }
     }
 
+    fn listener(name: &str) -> ListenerKey {
+        ListenerKey::new(GatewayKey::new("ns", "gw"), name)
+    }
+
     fn pod(at: State, rejected: &[(&str, &str)]) -> Pod {
         let rejection = |(name, why): &(&str, &str)| Rejection {
-            key: Some(ResourceKey::Listener(ListenerKey::new(GatewayKey::new("ns", "gw"), *name))),
+            key: Some(ResourceKey::Listener(listener(name))),
             code: RejectionCode::Unbindable,
             message: (*why).to_owned(),
         };
@@ -128,7 +131,7 @@ mod tests {
     fn fleet(pods: &[(&str, Pod)]) -> Fleet {
         Fleet {
             target: state(2, 20),
-            listeners: ["http".into(), "https".into()].into(),
+            listeners: [listener("http"), listener("https")].into(),
             pods: pods.iter().map(|(name, pod)| ((*name).into(), pod.clone())).collect(),
         }
     }
@@ -147,7 +150,7 @@ mod tests {
         ]);
         let outcome = fleet.outcome(&ready(&["a", "b"]));
         assert!(outcome.is_settled());
-        assert_eq!(outcome.listeners, [("http".into(), Ok(())), ("https".into(), Ok(()))].into());
+        assert_eq!(outcome.listeners, [(listener("http"), Ok(())), (listener("https"), Ok(()))].into());
         let outcome = fleet.outcome(&ready(&["a", "starting", "unknown"]));
         assert_eq!((outcome.in_force, outcome.ready, outcome.is_settled()), (1, 3, false));
         assert_eq!(outcome.listeners, BTreeMap::new());
@@ -163,7 +166,18 @@ mod tests {
         let outcome = fleet.outcome(&ready(&["a", "b"]));
         assert!(outcome.is_settled());
         let why = "port 443 is taken (on 1 of 2 replicas)".to_owned();
-        assert_eq!(outcome.listeners, [("http".into(), Ok(())), ("https".into(), Err(why))].into());
+        assert_eq!(outcome.listeners, [(listener("http"), Ok(())), (listener("https"), Err(why))].into());
+    }
+
+    #[test]
+    fn listeners_of_one_name_are_told_apart_by_their_listener_set() {
+        let set = ListenerSetKey::new("team", "set");
+        let of_set = ListenerKey::of_set(GatewayKey::new("ns", "gw"), set, "https");
+        let mut fleet = fleet(&[("a", pod(state(2, 20), &[("https", "port 443 is taken")]))]);
+        fleet.listeners.insert(of_set.clone());
+        let outcome = fleet.outcome(&ready(&["a"]));
+        assert_eq!(outcome.listeners[&of_set], Ok(()));
+        assert!(outcome.listeners[&listener("https")].is_err());
     }
 
     #[test]

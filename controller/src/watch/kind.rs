@@ -4,10 +4,16 @@ use kube::api::{ApiResource, GroupVersionKind};
 use portcullis_translate::Kind;
 
 /// The kinds whose objects are all followed. Secrets and ConfigMaps are held one by one: see [`super::hold`].
-pub(crate) const FOLLOWED: [Kind; 9] = [
+pub(crate) const FOLLOWED: [Kind; 15] = [
     Kind::GatewayClass,
     Kind::Gateway,
     Kind::HttpRoute,
+    Kind::GrpcRoute,
+    Kind::TlsRoute,
+    Kind::TcpRoute,
+    Kind::UdpRoute,
+    Kind::ListenerSet,
+    Kind::BackendTlsPolicy,
     Kind::ReferenceGrant,
     Kind::Namespace,
     Kind::Service,
@@ -41,11 +47,23 @@ fn resource_in(kind: Kind, api_version: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind.as_str()), plural(kind))
 }
 
+/// The name of the definition of a kind.
+pub(super) fn definition_name(kind: Kind) -> String {
+    let (group, _) = kind.api_version().split_once('/').unwrap_or_default();
+    format!("{}.{group}", plural(kind))
+}
+
 fn plural(kind: Kind) -> &'static str {
     match kind {
         Kind::GatewayClass => "gatewayclasses",
         Kind::Gateway => "gateways",
         Kind::HttpRoute => "httproutes",
+        Kind::GrpcRoute => "grpcroutes",
+        Kind::TlsRoute => "tlsroutes",
+        Kind::TcpRoute => "tcproutes",
+        Kind::UdpRoute => "udproutes",
+        Kind::ListenerSet => "listenersets",
+        Kind::BackendTlsPolicy => "backendtlspolicies",
         Kind::ReferenceGrant => "referencegrants",
         Kind::Namespace => "namespaces",
         Kind::Service => "services",

@@ -5,22 +5,26 @@
 //!      └─ 404: the kind is not installed ─► Missing, and look again
 //! ```
 
+mod definitions;
 mod held;
 mod holder;
 mod kind;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use kube::api::DynamicObject;
+use kube::core::Status;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
-use portcullis_translate::{InvalidObject, Kind, Object, ObjectRef};
+use portcullis_translate::{Definition, InvalidObject, Kind, Object, ObjectRef};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
+pub(crate) use definitions::follow_definitions;
 pub(crate) use held::hold;
 use kind::resources;
 pub(crate) use kind::{FOLLOWED, is_optional, resource};
@@ -46,6 +50,10 @@ pub(crate) enum Change {
     Listed(Kind, HashSet<ObjectRef>),
     /// The kind is not installed.
     Missing(Kind),
+    /// What the definition of a kind of the Gateway API says of itself, or that there is none.
+    Defined(Kind, Option<Definition>),
+    /// The definitions may not be read, and why.
+    Unreadable(Arc<str>),
 }
 
 /// Follows all objects of a kind, until nobody takes changes any more.
@@ -119,7 +127,7 @@ impl Change {
         match self {
             Self::Apply(object) => Some(object.reference()),
             Self::Invalid(reference, _) | Self::Remove(reference) => Some(reference.clone()),
-            Self::Listed(..) | Self::Missing(_) => None,
+            Self::Listed(..) | Self::Missing(_) | Self::Defined(..) | Self::Unreadable(_) => None,
         }
     }
 }
@@ -163,12 +171,17 @@ fn reference(kind: Kind, object: &DynamicObject) -> ObjectRef {
 
 /// Whether the API server does not serve the kind.
 fn is_unknown(error: &watcher::Error) -> bool {
+    status_of(error).is_some_and(|status| status.code == 404)
+}
+
+/// The API server's own answer, if it was that.
+fn status_of(error: &watcher::Error) -> Option<&Status> {
     match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => is_not_found(error),
-        watcher::Error::WatchError(status) => status.code == 404,
-        watcher::Error::NoResourceVersion => false,
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => Some(status),
+        _ => None,
     }
 }
 

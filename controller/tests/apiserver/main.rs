@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bystanders;
+mod classes;
 mod faults;
 mod invalid;
 mod kinds;
@@ -14,6 +15,9 @@ mod leases;
 mod programmed;
 mod provisioning;
 mod quiet;
+mod rights;
+mod routes;
 mod secrets;
 mod statuses;
 mod support;
+mod versions;

@@ -74,6 +74,57 @@ async fn an_edit_of_the_gateway_reaches_what_was_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_port_can_be_of_both_transports_and_of_either_alone() {
+    let world = World::new("transports").await;
+    let (running, _proxy) = world.controller().await;
+    world.gateway().await;
+    let name = resource_name("transports", "gw");
+    for (protocols, expected) in [
+        (&["UDP"][..], json!([["port-53-udp", "UDP"]])),
+        (&["TCP", "UDP"], json!([["port-53", "TCP"], ["port-53-udp", "UDP"]])),
+        (&["TCP"], json!([["port-53", "TCP"]])),
+    ] {
+        let listener = |protocol: &&str| json!({"name": protocol.to_lowercase(), "port": 53, "protocol": protocol});
+        let listeners: Vec<Value> = protocols.iter().map(listener).collect();
+        world.patch("Gateway", "gw", json!({"spec": {"listeners": listeners}})).await;
+        let has = |service: &Value| {
+            let ports = service["spec"]["ports"].as_array().cloned().unwrap_or_default();
+            let mut ports: Vec<Value> = ports.iter().map(|port| json!([port["name"], port["protocol"]])).collect();
+            ports.sort_by_key(ToString::to_string);
+            json!(ports) == expected
+        };
+        world.until("Service", &name, &expected.to_string(), has).await;
+    }
+    running.shutdown().await;
+}
+
+/// "Gateway names … up to 253 characters": longer than a label or the name of a Service can be.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_name_of_a_gateway_is_served_like_any_other() {
+    let world = World::new("longest").await;
+    let (running, _proxy) = world.controller().await;
+    let gateway = "g".repeat(253);
+    world.apply(&crate::support::GATEWAY.replace("{name: gw}", &format!("{{name: {gateway}}}"))).await;
+    let name = resource_name("longest", &gateway);
+    for kind in KINDS {
+        let object = world.appears(kind, &name).await;
+        let label = object["metadata"]["labels"]["gateway.networking.k8s.io/gateway-name"].as_str().unwrap();
+        assert!(label.len() <= 63 && gateway.starts_with(label.rsplit_once('-').unwrap().0), "{label}");
+        assert_eq!(object["metadata"]["ownerReferences"][0]["name"], *gateway, "{kind}");
+    }
+    world.patch_status("Service", &name, json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.9"}]}})).await;
+    world.settles("Gateway", &gateway, "Accepted=True").await;
+    world
+        .until("Gateway", &gateway, "an address", |gateway| gateway["status"]["addresses"][0]["value"] == "192.0.2.9")
+        .await;
+    let listeners = json!([{"name": "http", "port": 8080, "protocol": "HTTP"}]);
+    world.patch("Gateway", &gateway, json!({"spec": {"listeners": listeners}})).await;
+    world.settles("Gateway", &gateway, "Accepted=True").await;
+    world.settles("Gateway", &gateway, "Programmed=False").await;
+    running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_moves_to_another_controller_leaves_nothing_here() {
     let world = World::new("moving").await;
     let (running, _proxy) = world.controller().await;

@@ -51,9 +51,11 @@ async fn touch(world: &World, objects: &[(&str, &str)], rounds: RangeInclusive<u
     }
 }
 
-/// Writes of the canary's status, and all others.
+/// Writes of the canary's status, and all others. What other tests do with kinds that have no class (Backends, say) is
+/// answered by every controller of the server, and no concern of this one.
 fn apart(world: &World, writes: Vec<Call>) -> (Vec<Call>, Vec<Call>) {
-    writes.into_iter().partition(|call| call.is_about("httproutes", world.name, "canary"))
+    let ours = |call: &Call| call.namespace.as_deref().is_none_or(|namespace| namespace.starts_with(world.name));
+    writes.into_iter().filter(ours).partition(|call| call.is_about("httproutes", world.name, "canary"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +74,8 @@ async fn a_replica_that_starts_over_the_same_world_writes_no_status() {
     world.settles("HTTPRoute", "canary", "Accepted=True").await;
     let statuses: Vec<Call> =
         proxy.writes_since(portcullis_apiserver::Mark::start()).into_iter().filter(Call::is_status_write).collect();
-    assert!(statuses.iter().all(|call| call.is_about("httproutes", "restarted", "canary")), "{statuses:#?}");
+    let (_, other) = apart(&world, statuses);
+    assert_eq!(other, [], "written without need");
     running.shutdown().await;
 }
 

@@ -23,6 +23,8 @@ pub enum Bundle {
 pub enum CrdSet {
     /// The standard channel, with the admission policy that it ships.
     Standard(Bundle),
+    /// The experimental channel's definitions of the kinds of the standard one.
+    Experimental(Bundle),
     /// Some kinds of the standard channel, by their plural names.
     Some(Bundle, &'static [&'static str]),
     /// Ours.
@@ -39,8 +41,12 @@ impl Bundle {
 
     /// The files of the standard channel: name and text.
     fn standard(self) -> Vec<(String, String)> {
+        self.channel("standard")
+    }
+
+    fn channel(self, channel: &str) -> Vec<(String, String)> {
         let archive = fs::read(module(self.version())).expect("the archive that go named");
-        let files = zip::files_with(&archive, "/config/crd/standard/gateway.networking.k8s.io_");
+        let files = zip::files_with(&archive, &format!("/config/crd/{channel}/gateway.networking.k8s.io_"));
         assert!(files.len() > 3, "sigs.k8s.io/gateway-api@{} holds {} definitions", self.version(), files.len());
         files
     }
@@ -50,6 +56,7 @@ impl CrdSet {
     fn files(&self) -> Vec<(String, String)> {
         match self {
             Self::Standard(bundle) => bundle.standard(),
+            Self::Experimental(bundle) => bundle.channel("experimental"),
             Self::Some(bundle, plurals) => {
                 let mut files = bundle.standard();
                 files.retain(|(name, _)| plurals.iter().any(|plural| name.ends_with(&format!("_{plural}.yaml"))));

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use crate::support::gateway::{backend, endpoints, gateway, listener, route, snapshot};
+use crate::support::gateway::{backend, endpoints, gateway, http, listener, route, snapshot};
 use crate::support::plane::Plane;
 use crate::support::replica::{Replica, ca, pki};
 use crate::support::wire::Wire;
@@ -113,13 +113,13 @@ async fn a_port_that_is_taken_is_told_to_every_replica() {
         let fleet = replica.publisher.fleet(&gateway()).unwrap();
         let outcome = fleet.outcome(&["a".into()].into());
         assert!(outcome.is_settled());
-        let refusal = outcome.listeners["http"].as_ref().unwrap_err();
+        let refusal = outcome.listeners[&http()].as_ref().unwrap_err();
         assert!(refusal.contains(&port.to_string()), "{refusal}");
     }
     drop(taken);
     let last = &replicas[1].publisher;
     until("the port's turn", last, &gateway(), |fleet| {
-        fleet.outcome(&["a".into()].into()).listeners.get("http") == Some(&Ok(()))
+        fleet.outcome(&["a".into()].into()).listeners.get(&http()) == Some(&Ok(()))
     })
     .await;
     plane.stop().await;
@@ -221,5 +221,5 @@ fn a_rejection_without_a_listener_says_nothing_about_listeners() {
     publisher.merge_peer(&peer, report);
     let outcome = publisher.fleet(&gateway()).unwrap().outcome(&["a".into()].into());
     assert!(outcome.is_settled());
-    assert_eq!(outcome.listeners, [("http".into(), Ok(()))].into());
+    assert_eq!(outcome.listeners, [(http(), Ok(()))].into());
 }

@@ -54,6 +54,10 @@ pub(crate) fn resource(kind: &str) -> ApiResource {
         "GatewayClass" => ("gateway.networking.k8s.io", "v1", "gatewayclasses"),
         "Gateway" => ("gateway.networking.k8s.io", "v1", "gateways"),
         "HTTPRoute" => ("gateway.networking.k8s.io", "v1", "httproutes"),
+        "GRPCRoute" => ("gateway.networking.k8s.io", "v1", "grpcroutes"),
+        "TLSRoute" => ("gateway.networking.k8s.io", "v1", "tlsroutes"),
+        "TCPRoute" => ("gateway.networking.k8s.io", "v1", "tcproutes"),
+        "UDPRoute" => ("gateway.networking.k8s.io", "v1", "udproutes"),
         "ReferenceGrant" => ("gateway.networking.k8s.io", "v1", "referencegrants"),
         "Backend" => ("portcullis.dev", "v1alpha1", "backends"),
         "GatewayParameters" => ("portcullis.dev", "v1alpha1", "gatewayparameters"),
@@ -75,7 +79,7 @@ pub(crate) fn resource(kind: &str) -> ApiResource {
 pub(crate) fn conditions(object: &Value, listener: &str, controller_name: &str) -> Vec<Value> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let status = &object["status"];
-    if object["kind"] == "HTTPRoute" {
+    if object["kind"].as_str().is_some_and(|kind| kind.ends_with("Route")) {
         let ours = list(&status["parents"]).into_iter().filter(|parent| parent["controllerName"] == controller_name);
         return ours.flat_map(|parent| list(&parent["conditions"])).collect();
     }

@@ -2,14 +2,18 @@
 
 use std::sync::LazyLock;
 
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use portcullis_apiserver::{ApiServer, Bundle, CrdSet, FaultProxy, apply, ensure_namespace, until};
 use serde_json::{Value, json};
 
 use super::Running;
 use super::controller::Replica;
 use super::objects::{self, resource};
+use super::rights;
 
 static SERVER: LazyLock<ApiServer> =
     LazyLock::new(|| ApiServer::start_with(&[CrdSet::Standard(Bundle::V1_6_3), CrdSet::Portcullis]));
@@ -22,7 +26,7 @@ pub(crate) struct World {
     pub(crate) client: Client,
     config: kube::Config,
     /// A server of the test's own.
-    _server: Option<ApiServer>,
+    server: Option<ApiServer>,
 }
 
 impl World {
@@ -38,8 +42,7 @@ impl World {
 
     async fn with(name: &'static str, config: kube::Config, server: Option<ApiServer>) -> Self {
         let client = Client::try_from(config.clone()).unwrap();
-        let world =
-            Self { name, controller_name: format!("test.portcullis.dev/{name}"), client, config, _server: server };
+        let world = Self { name, controller_name: format!("test.portcullis.dev/{name}"), client, config, server };
         ensure_namespace(&world.client, &world.system()).await;
         world.apply(&objects::class(name, &world.controller_name)).await;
         world
@@ -53,6 +56,24 @@ impl World {
     /// A way to the server that can be broken.
     pub(crate) fn proxy(&self) -> FaultProxy {
         FaultProxy::start(self.config.clone())
+    }
+
+    /// The way to the server of an account that may do no more than the chart says.
+    pub(crate) async fn proxy_with_the_charts_rights(&self) -> FaultProxy {
+        let system = self.system();
+        self.apply(&rights::objects(self.name, &system)).await;
+        let server = self.server.as_ref().unwrap_or(&SERVER);
+        let config = server.config_with_token(&server.token_for(&system, rights::ACCOUNT, &[]).await);
+        // The server takes a moment to know of new rights.
+        let services: Api<Service> = Api::all(Client::try_from(config.clone()).unwrap());
+        let leases: Api<Lease> = Api::namespaced(Client::try_from(config.clone()).unwrap(), &system);
+        until("the rights are in force", async || {
+            services.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+            let lease = leases.get_opt("portcullis-controller").await;
+            lease.map(drop).map_err(|error| error.to_string())
+        })
+        .await;
+        FaultProxy::start(config)
     }
 
     /// A controller alone, that leads and has made its first pass; behind a proxy.
@@ -100,6 +121,10 @@ impl World {
             "GatewayClass" => Api::all_with(self.client.clone(), &resource),
             _ => Api::namespaced_with(self.client.clone(), namespace, &resource),
         }
+    }
+
+    pub(crate) fn definitions(&self) -> Api<CustomResourceDefinition> {
+        Api::all(self.client.clone())
     }
 
     pub(crate) async fn get(&self, kind: &str, name: &str) -> Option<Value> {

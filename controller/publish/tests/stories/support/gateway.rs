@@ -13,6 +13,10 @@ pub(crate) fn gateway() -> GatewayKey {
     GatewayKey::new("team", "web")
 }
 
+pub(crate) fn http() -> ListenerKey {
+    ListenerKey::new(gateway(), "http")
+}
+
 /// Different in every `edition`.
 pub(crate) fn route(number: u16, edition: u16) -> Resource {
     let any = RouteHostname { effective: HostPattern::Any, written: HostPattern::Any };
@@ -20,7 +24,7 @@ pub(crate) fn route(number: u16, edition: u16) -> Resource {
         key: RouteKey::http("team", format!("route-{number}"), 0),
         rule_name: None,
         created: 1_700_000_000,
-        attachments: vec![Attachment { listener: ListenerKey::new(gateway(), "http"), hostnames: vec![any] }],
+        attachments: vec![Attachment { listener: http(), hostnames: vec![any] }],
         matches: vec![Match {
             path: PathMatch::Exact(format!("/{number}/{edition}").into()),
             method: None,
@@ -30,6 +34,8 @@ pub(crate) fn route(number: u16, edition: u16) -> Resource {
         filters: Vec::new(),
         action: Action::Fail(Failure::NoBackends),
         timeouts: Timeouts::default(),
+        retry: None,
+        persistence: None,
     }))
 }
 
@@ -40,6 +46,7 @@ pub(crate) fn backend(number: u16) -> Resource {
         tls: None,
         source: Source::Endpoints,
         connect_timeout: Duration::from_secs(1),
+        broken: None,
     }))
 }
 
@@ -51,7 +58,7 @@ pub(crate) fn endpoints(number: u16, port: u16) -> Resource {
 /// On loopback only.
 pub(crate) fn listener(port: u16) -> Resource {
     Resource::Listener(Arc::new(Listener {
-        key: ListenerKey::new(gateway(), "http"),
+        key: http(),
         addresses: vec![[127, 0, 0, 1].into()],
         port,
         hostname: HostPattern::Any,
