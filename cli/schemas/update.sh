@@ -9,7 +9,7 @@ trap 'rm -rf "$scratch"' EXIT
 cd "$scratch"
 printf 'module schemas\n\ngo 1.24\n' > go.mod
 GOFLAGS=-mod=mod go mod download "sigs.k8s.io/gateway-api@$version"
-crds="$(go env GOMODCACHE)/sigs.k8s.io/gateway-api@$version/config/crd/standard"
+crds="$(go env GOMODCACHE)/sigs.k8s.io/gateway-api@$version/config/crd/experimental"
 python3 - "$crds" "$here" <<'PY'
 import json, sys
 import yaml
@@ -21,7 +21,10 @@ def strip(node, properties=False):
         return {k: strip(v, k == "properties") for k, v in node.items() if properties or k != "description"}
     return [strip(item) for item in node] if isinstance(node, list) else node
 
-for plural in ["gatewayclasses", "gateways", "httproutes", "referencegrants"]:
+for plural in [
+    "backendtlspolicies", "gatewayclasses", "gateways", "grpcroutes", "httproutes", "listenersets", "referencegrants",
+    "tcproutes", "tlsroutes", "udproutes",
+]:
     with open(f"{source}/gateway.networking.k8s.io_{plural}.yaml") as file:
         crd = yaml.safe_load(file)
     [version] = [v for v in crd["spec"]["versions"] if v["name"] == "v1"]

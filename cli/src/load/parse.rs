@@ -150,7 +150,10 @@ impl Parsed {
         let first = &violations[0];
         let why =
             if first.field.is_empty() { first.message.clone() } else { format!("{}: {}", first.field, first.message) };
-        self.invalid(Some(id.clone()), at, &why);
+        match Object::remains(kind, &json_of(kind, &id, &node), &why) {
+            Some(object) => self.objects.push(Named { id: id.clone(), at, object: Ok(object) }),
+            None => self.invalid(Some(id.clone()), at, &why),
+        }
         for Violation { at, field, message, fix } in violations {
             self.refuse(Some(id.clone()), at, &field, &message, &fix);
         }
@@ -253,6 +256,17 @@ fn name_violation(kind: Kind, id: &ObjectRef, node: &Node) -> Option<Violation> 
 }
 
 fn typed(kind: Kind, id: &ObjectRef, node: &Node) -> Result<Object, Violation> {
+    object::typed(kind, json_of(kind, id, node)).map_err(|error| Violation {
+        at: node.at,
+        field: String::new(),
+        // serde's words may quote the value.
+        message: if kind == Kind::Secret { "does not parse".into() } else { error.to_string() },
+        fix: "see the reference of this kind".into(),
+    })
+}
+
+/// The object as an API server would hand it out.
+fn json_of(kind: Kind, id: &ObjectRef, node: &Node) -> serde_json::Value {
     let mut json = node.to_json();
     json["apiVersion"] = api_version(kind).into();
     if let Some(metadata) = json.get_mut("metadata").and_then(serde_json::Value::as_object_mut) {
@@ -271,13 +285,7 @@ fn typed(kind: Kind, id: &ObjectRef, node: &Node) -> Result<Object, Violation> {
             labels["kubernetes.io/metadata.name"] = serde_json::Value::from(&*id.name);
         }
     }
-    object::typed(kind, json).map_err(|error| Violation {
-        at: node.at,
-        field: String::new(),
-        // serde's words may quote the value.
-        message: if kind == Kind::Secret { "does not parse".into() } else { error.to_string() },
-        fix: "see the reference of this kind".into(),
-    })
+    json
 }
 
 /// Reads kind and name off the text of a document that does not parse: `kind:` at the margin, `name:` and
@@ -347,6 +355,19 @@ mod tests {
         assert_eq!(states, [("a", true), ("b", false), ("c", true)]);
         let typed = parse("apiVersion: v1\nkind: NamespaceList\nitems:\n- metadata: {name: a}\n");
         assert!(typed.objects[0].object.is_ok(), "{:?}", typed.findings);
+    }
+
+    #[test]
+    fn a_tls_policy_with_a_mistake_keeps_its_targets_so_that_they_stay_closed() {
+        let parsed = parse(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {name: a}\nspec: {targetRefs: [{group: '', kind: Service, name: s}], validation: {hostname: 5}}\n",
+        );
+        assert!(!parsed.findings.is_empty());
+        let Ok(Object::BackendTlsPolicy(policy)) = &parsed.objects[0].object else { panic!("{:?}", parsed.objects) };
+        assert_eq!(policy.spec.target_refs[0].name, "s");
+        let without =
+            parse("apiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {name: a}\nspec: {}\n");
+        assert!(without.objects[0].object.is_err());
     }
 
     #[test]

@@ -37,10 +37,16 @@ const fn row(kind: Kind, group: &'static str, versions: &'static [&'static str],
     Row { kind, group, versions, namespaced }
 }
 
-const ROWS: [Row; 11] = [
+const ROWS: [Row; 17] = [
     row(Kind::GatewayClass, GATEWAY_API, &["v1", "v1beta1"], false),
     row(Kind::Gateway, GATEWAY_API, &["v1", "v1beta1"], true),
     row(Kind::HttpRoute, GATEWAY_API, &["v1", "v1beta1"], true),
+    row(Kind::GrpcRoute, GATEWAY_API, &["v1"], true),
+    row(Kind::TlsRoute, GATEWAY_API, &["v1"], true),
+    row(Kind::TcpRoute, GATEWAY_API, &["v1"], true),
+    row(Kind::UdpRoute, GATEWAY_API, &["v1"], true),
+    row(Kind::ListenerSet, GATEWAY_API, &["v1"], true),
+    row(Kind::BackendTlsPolicy, GATEWAY_API, &["v1"], true),
     row(Kind::ReferenceGrant, GATEWAY_API, &["v1", "v1beta1"], true),
     row(Kind::Namespace, "", &["v1"], false),
     row(Kind::Service, "", &["v1"], true),
@@ -52,8 +58,7 @@ const ROWS: [Row; 11] = [
 ];
 
 /// Kinds of the Gateway API that exist, but that are not served yet.
-const NOT_YET: [&str; 7] =
-    ["GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "BackendTLSPolicy", "BackendLBPolicy", "ListenerSet"];
+const NOT_YET: [&str; 4] = ["BackendLBPolicy", "XBackend", "XBackendTrafficPolicy", "XListenerSet"];
 
 /// Finds the kind that a document declares itself to be.
 pub fn lookup(api_version: &str, kind: &str) -> Lookup {
@@ -136,6 +141,12 @@ fn source(kind: Kind) -> Option<serde_json::Value> {
         Kind::GatewayClass => vendored(include_str!("../../schemas/gatewayclasses.json")),
         Kind::Gateway => vendored(include_str!("../../schemas/gateways.json")),
         Kind::HttpRoute => vendored(include_str!("../../schemas/httproutes.json")),
+        Kind::GrpcRoute => vendored(include_str!("../../schemas/grpcroutes.json")),
+        Kind::TlsRoute => vendored(include_str!("../../schemas/tlsroutes.json")),
+        Kind::TcpRoute => vendored(include_str!("../../schemas/tcproutes.json")),
+        Kind::UdpRoute => vendored(include_str!("../../schemas/udproutes.json")),
+        Kind::ListenerSet => vendored(include_str!("../../schemas/listenersets.json")),
+        Kind::BackendTlsPolicy => vendored(include_str!("../../schemas/backendtlspolicies.json")),
         Kind::ReferenceGrant => vendored(include_str!("../../schemas/referencegrants.json")),
         Kind::GatewayParameters => ours(&portcullis_crds::GatewayParameters::crd()),
         Kind::Backend => ours(&portcullis_crds::Backend::crd()),
@@ -206,7 +217,7 @@ mod tests {
             ("v1", "EndpointSlice", "write `apiVersion: discovery.k8s.io/v1`"),
             ("v1", "Secrets", "did you mean `Secret`?"),
             ("portcullis.dev/v1alpha1", "Nope", "use one of GatewayParameters, Backend"),
-            ("gateway.networking.k8s.io/v1", "GRPCRoute", "remove it: nothing would honour it"),
+            ("gateway.networking.x-k8s.io/v1alpha1", "XBackend", "remove it: nothing would honour it"),
         ] {
             match lookup(version, kind) {
                 Lookup::Refused { fix: found, .. } => assert_eq!(found, fix, "{version} {kind}"),

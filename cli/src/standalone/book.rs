@@ -143,7 +143,14 @@ mod tests {
         let source = Source::Names(vec![(Host::parse(host).unwrap(), 80)]);
         let key = BackendKey::backend("default", name, 80);
         let connect_timeout = std::time::Duration::from_secs(1);
-        Resource::Backend(Arc::new(Backend { key, protocol: Protocol::Http, tls: None, source, connect_timeout }))
+        Resource::Backend(Arc::new(Backend {
+            key,
+            protocol: Protocol::Http,
+            tls: None,
+            source,
+            connect_timeout,
+            broken: None,
+        }))
     }
 
     fn endpoints(name: &str) -> Resource {

@@ -25,7 +25,10 @@ pub(super) fn diagnose(inputs: &Inputs, statuses: &Statuses, sources: &Sources) 
     };
     let mut conditions = |object: &ObjectRef, field: &str, list: &[Condition]| {
         for condition in list.iter().filter(|condition| is_bad(condition)) {
-            let severity = if condition.type_ == "OverlappingTLSConfig" { Severity::Warning } else { Severity::Error };
+            let severity = match condition.type_.as_str() {
+                "OverlappingTLSConfig" | "InsecureFrontendValidationMode" => Severity::Warning,
+                _ => Severity::Error,
+            };
             let message =
                 format!("{} ({}={}, {})", condition.message, condition.type_, condition.status, condition.reason);
             report(object.clone(), field.to_owned(), severity, message, next_step(&condition.reason).to_owned());
@@ -37,22 +40,24 @@ pub(super) fn diagnose(inputs: &Inputs, statuses: &Statuses, sources: &Sources) 
     }
     for (key, status) in &statuses.gateways {
         let object = ObjectRef::namespaced(Kind::Gateway, &NamespacedName::from(key));
-        let mut listener_is_bad = false;
-        for listener in status.listeners.iter().flatten() {
-            listener_is_bad |= listener.conditions.iter().any(is_bad);
-            conditions(&object, &format!("listener {}", listener.name), &listener.conditions);
-        }
-        // "Some listener is not valid" says less than the listener did.
-        let own = status.conditions.iter().flatten();
-        let own: Vec<Condition> =
-            own.filter(|one| !(listener_is_bad && one.reason.starts_with("Listeners"))).cloned().collect();
-        conditions(&object, "", &own);
+        let listeners = status.listeners.iter().flatten().map(|one| (&*one.name, &*one.conditions)).collect();
+        with_listeners(&mut conditions, &object, status.conditions.as_deref().unwrap_or_default(), listeners);
     }
-    for (name, status) in &statuses.http_routes {
-        let object = ObjectRef::namespaced(Kind::HttpRoute, name);
+    for (object, status) in &statuses.routes {
         for parent in &status.parents {
             let section = parent.parent_ref.section_name.as_ref().map(|name| format!("/{name}")).unwrap_or_default();
-            conditions(&object, &format!("parent {}{section}", parent.parent_ref.name), &parent.conditions);
+            conditions(object, &format!("parent {}{section}", parent.parent_ref.name), &parent.conditions);
+        }
+    }
+    for (name, status) in &statuses.listener_sets {
+        let object = ObjectRef::namespaced(Kind::ListenerSet, name);
+        let listeners = status.listeners.iter().flatten().map(|one| (&*one.name, &*one.conditions)).collect();
+        with_listeners(&mut conditions, &object, status.conditions.as_deref().unwrap_or_default(), listeners);
+    }
+    for (name, status) in &statuses.backend_tls_policies {
+        let object = ObjectRef::namespaced(Kind::BackendTlsPolicy, name);
+        for ancestor in &status.ancestors {
+            conditions(&object, "", &ancestor.conditions);
         }
     }
     for (name, status) in &statuses.backends {
@@ -65,6 +70,22 @@ pub(super) fn diagnose(inputs: &Inputs, statuses: &Statuses, sources: &Sources) 
         report(object, field, Severity::Error, message, fix);
     }
     found
+}
+
+fn with_listeners(
+    report: &mut impl FnMut(&ObjectRef, &str, &[Condition]),
+    object: &ObjectRef,
+    own: &[Condition],
+    listeners: Vec<(&str, &[Condition])>,
+) {
+    let mut listener_is_bad = false;
+    for (name, conditions) in listeners {
+        listener_is_bad |= conditions.iter().any(is_bad);
+        report(object, &format!("listener {name}"), conditions);
+    }
+    // "Some listener is not valid" says less than the listener did.
+    let own = own.iter().filter(|one| !(listener_is_bad && one.reason.starts_with("Listeners")));
+    report(object, "", &own.cloned().collect::<Vec<_>>());
 }
 
 /// What is attached to nothing. A cluster stays silent here, because another controller may answer; we are alone.
@@ -81,26 +102,44 @@ fn loose_ends(inputs: &Inputs, statuses: &Statuses) -> Vec<(ObjectRef, String, S
             ));
         }
     }
-    for (name, route) in &inputs.http_routes {
-        let object = ObjectRef::namespaced(Kind::HttpRoute, name);
-        let parents = route.spec.parent_refs.as_deref().unwrap_or_default();
+    for (name, set) in &inputs.listener_sets {
+        let parent = &set.spec.parent_ref;
+        let target = NamespacedName::new(parent.namespace.as_deref().unwrap_or(&name.namespace), parent.name.as_str());
+        let is_told = statuses.listener_sets.contains_key(name) || inputs.gateways.contains_key(&target);
+        if !is_told && !inputs.invalid.contains_key(&ObjectRef::namespaced(Kind::Gateway, &target)) {
+            found.push((
+                ObjectRef::namespaced(Kind::ListenerSet, name),
+                "spec.parentRef".to_owned(),
+                format!("there is no Gateway {target}, so nothing is served"),
+                "add that Gateway, or name another one".to_owned(),
+            ));
+        }
+    }
+    let routes = Kind::ALL.into_iter().filter(|kind| kind.route_kind().is_some());
+    for object in routes.flat_map(|kind| inputs.references(kind)) {
+        let Some(route) = inputs.route(&object) else { continue };
+        let parents = route.parent_refs();
         if parents.is_empty() {
             let fix = "name a Gateway: `parentRefs: [{name: …}]`".to_owned();
             found.push((object, "spec.parentRefs".to_owned(), "the route is attached to nothing".to_owned(), fix));
             continue;
         }
         for (index, parent) in parents.iter().enumerate() {
-            let namespace = parent.namespace.as_deref().unwrap_or(&name.namespace);
-            let target = NamespacedName::new(namespace, parent.name.as_str());
-            let broken = ObjectRef::namespaced(Kind::Gateway, &target);
-            let is_gateway = parent.kind.as_deref().unwrap_or("Gateway") == "Gateway";
-            if is_gateway && (inputs.gateways.contains_key(&target) || inputs.invalid.contains_key(&broken)) {
+            let namespace = parent.namespace.or(object.namespace.as_deref()).unwrap_or_default();
+            let target = NamespacedName::new(namespace, parent.name);
+            let what = parent.kind.unwrap_or("Gateway");
+            let is_there = match what {
+                "Gateway" => inputs.gateways.contains_key(&target),
+                "ListenerSet" => inputs.listener_sets.contains_key(&target),
+                _ => false,
+            };
+            let kind = if what == "ListenerSet" { Kind::ListenerSet } else { Kind::Gateway };
+            if is_there || inputs.invalid.contains_key(&ObjectRef::namespaced(kind, &target)) {
                 continue;
             }
-            let what = parent.kind.as_deref().unwrap_or("Gateway");
             let names = inputs.gateways.keys().filter(|known| *known.namespace == *namespace).map(|known| &*known.name);
             let elsewhere = inputs.gateways.keys().find(|known| *known.name == *parent.name);
-            let fix = match (nearest(&parent.name, names), elsewhere) {
+            let fix = match (nearest(parent.name, names), elsewhere) {
                 (Some(meant), _) => format!("did you mean `{meant}`?"),
                 (None, Some(elsewhere)) => format!("did you mean `namespace: {}`?", elsewhere.namespace),
                 (None, None) => "add that Gateway, or name another one".to_owned(),
@@ -120,7 +159,9 @@ fn loose_ends(inputs: &Inputs, statuses: &Statuses) -> Vec<(ObjectRef, String, S
 /// when it is known.
 pub(super) fn is_bad(condition: &Condition) -> bool {
     match condition.type_.as_str() {
-        "Conflicted" | "OverlappingTLSConfig" | "PartiallyInvalid" => condition.status == "True",
+        "Conflicted" | "OverlappingTLSConfig" | "PartiallyInvalid" | "InsecureFrontendValidationMode" => {
+            condition.status == "True"
+        }
         "Programmed" => false,
         _ => condition.status == "False",
     }
@@ -132,17 +173,23 @@ pub(super) fn next_step(reason: &str) -> &'static str {
         "BackendNotFound" => "create it, or correct the name, namespace or port",
         "RefNotPermitted" => "add a ReferenceGrant in the namespace that is referred to",
         "InvalidKind" | "InvalidBackend" => "refer to a Service or a Backend with a port that it has",
-        "UnsupportedProtocol" => "use protocol HTTP or HTTPS",
+        "UnsupportedProtocol" => "use a protocol that the message names",
         "UnsupportedValue" | "IncompatibleFilters" => "change or remove what is named",
         "NoMatchingParent" => "correct `sectionName` and `port` of the parentRef",
         "NotAllowedByListeners" => "allow it in the listener's `allowedRoutes`",
         "NoMatchingListenerHostname" => "give the route a hostname that the listener takes",
         "InvalidCertificateRef" => "refer to a Secret of type kubernetes.io/tls whose key fits its certificate",
-        "InvalidRouteKinds" => "allow the kind HTTPRoute",
+        "InvalidRouteKinds" => "allow kinds of route that go with the listener's protocol",
         "HostnameConflict" | "ProtocolConflict" => "give the listeners different ports or hostnames",
         "UnsupportedAddress" | "AddressNotUsable" => "use addresses of type IPAddress that this machine has",
         "InvalidParameters" => "correct the parametersRef, or what it refers to",
-        "InvalidCACertificateRef" => "refer to a ConfigMap whose key `ca.crt` holds PEM certificates",
+        "NotAllowed" => "let it in by `allowedListeners` of the Gateway",
+        "ParentNotAccepted" | "ParentNotProgrammed" => "see the conditions of its Gateway",
+        "InvalidClientCertificateRef" => "refer to a Secret of type kubernetes.io/tls",
+        "ConfigurationChanged" => "write `mode: AllowValidOnly`, unless backends judge clients",
+        "NoValidCACertificate" | "InvalidCACertificateRef" | "InvalidCACertificateKind" => {
+            "refer to a ConfigMap whose key `ca.crt` holds PEM certificates"
+        }
         "PortUnavailable" => "stop what uses the port, or choose another one",
         _ => "see docs/troubleshooting.md",
     }

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use portcullis_ir::{GatewayKey, ResourceKey, Snapshot};
+use portcullis_ir::{GatewayKey, ListenerKey, ResourceKey, Snapshot};
 use portcullis_translate::{Acks, GatewayAck, Memo, Settings, Statuses, Timestamp, programmed, translate};
 use portcullis_wire::Rejection;
 
@@ -24,7 +23,7 @@ pub struct Pipeline {
     /// With it, as far as it has been given.
     completed: Statuses,
     /// The listeners that the data plane is to serve.
-    listeners: BTreeMap<GatewayKey, Vec<Arc<str>>>,
+    listeners: BTreeMap<GatewayKey, Vec<ListenerKey>>,
     problems: Vec<Problem>,
 }
 
@@ -73,8 +72,7 @@ impl Pipeline {
         self.listeners = BTreeMap::new();
         let mut snapshot = Snapshot::default();
         for (gateway, of_gateway) in output.snapshots {
-            let names = of_gateway.config.listeners.keys().map(|key| Arc::clone(&key.name)).collect();
-            self.listeners.insert(gateway, names);
+            self.listeners.insert(gateway, of_gateway.config.listeners.keys().cloned().collect());
             if snapshot.config.listeners.is_empty() && snapshot.config.routes.is_empty() {
                 snapshot = of_gateway;
             } else {
@@ -92,15 +90,15 @@ impl Pipeline {
     /// become free later.
     pub fn acknowledge(&mut self, rejected: &[Rejection], now: Timestamp) {
         let mut acks = Acks { now, gateways: BTreeMap::new() };
-        for (gateway, names) in &self.listeners {
+        for (gateway, listeners) in &self.listeners {
             let mut ack = GatewayAck::default();
-            for name in names {
+            for listener in listeners {
                 let refused = rejected.iter().find(|rejection| match &rejection.key {
-                    Some(ResourceKey::Listener(key)) => key.gateway == *gateway && key.name == *name,
+                    Some(ResourceKey::Listener(key)) => key == listener,
                     _ => false,
                 });
                 let outcome = refused.map_or(Ok(()), |rejection| Err(rejection.message.clone()));
-                ack.listeners.insert(Arc::clone(name), outcome);
+                ack.listeners.insert(listener.clone(), outcome);
             }
             acks.gateways.insert(gateway.clone(), ack);
         }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use portcullis_ir::RouteKind;
 use portcullis_translate::Statuses;
 use serde_json::{Value, json};
 
@@ -17,7 +18,16 @@ pub struct Report {
 impl Report {
     /// A `List` of objects with nothing but their names and their status, as `kubectl get -o json` would print them.
     pub fn to_list(&self) -> Value {
-        let Statuses { gateway_classes, gateways, http_routes, backends, gateway_parameters, .. } = &self.statuses;
+        let Statuses {
+            gateway_classes,
+            gateways,
+            routes,
+            listener_sets,
+            backend_tls_policies,
+            backends,
+            gateway_parameters,
+            ..
+        } = &self.statuses;
         let mut items = Vec::new();
         let mut push = |version: &str, kind: &str, namespace: Option<&str>, name: &str, status: Value| {
             let mut metadata = json!({ "name": name });
@@ -34,8 +44,14 @@ impl Report {
         for (key, status) in gateways {
             push(gateway_api, "Gateway", Some(&key.namespace), &key.name, json!(status));
         }
-        for (name, status) in http_routes {
-            push(gateway_api, "HTTPRoute", Some(&name.namespace), &name.name, json!(status));
+        for (object, status) in routes {
+            push(gateway_api, object.kind.as_str(), object.namespace.as_deref(), &object.name, json!(status));
+        }
+        for (name, status) in listener_sets {
+            push(gateway_api, "ListenerSet", Some(&name.namespace), &name.name, json!(status));
+        }
+        for (name, status) in backend_tls_policies {
+            push(gateway_api, "BackendTLSPolicy", Some(&name.namespace), &name.name, json!(status));
         }
         for (name, status) in backends {
             push(ours, "Backend", Some(&name.namespace), &name.name, json!(status));
@@ -65,8 +81,9 @@ pub fn tables(page: &Value) -> String {
     let mut notes = Vec::new();
 
     let mut rows = Vec::new();
-    for gateway in of_kind("Gateway") {
+    for gateway in of_kind("Gateway").chain(of_kind("ListenerSet")) {
         let name = full_name(gateway);
+        let kind = gateway["kind"].as_str().unwrap_or_default();
         let status = &gateway["status"];
         let addresses: Vec<&str> = status["addresses"]
             .as_array()
@@ -76,32 +93,34 @@ pub fn tables(page: &Value) -> String {
             .collect();
         let address = if addresses.is_empty() { "-".to_owned() } else { addresses.join(",") };
         rows.push(row([&name, "", &address, "", &state(status, "Accepted"), "", &state(status, "Programmed")]));
-        note(&mut notes, &format!("Gateway {name}"), status);
+        note(&mut notes, &format!("{kind} {name}"), status);
         for listener in status["listeners"].as_array().unwrap_or(&none) {
             let listener_name = listener["name"].as_str().unwrap_or_default();
             let routes = listener["attachedRoutes"].to_string();
             let [accepted, resolved, programmed] =
                 ["Accepted", "ResolvedRefs", "Programmed"].map(|kind| state(listener, kind));
             rows.push(row(["", listener_name, "", &routes, &accepted, &resolved, &programmed]));
-            note(&mut notes, &format!("Gateway {name}, listener {listener_name}"), listener);
+            note(&mut notes, &format!("{kind} {name}, listener {listener_name}"), listener);
         }
     }
     table(&mut out, ["GATEWAY", "LISTENER", "ADDRESS", "ROUTES", "ACCEPTED", "RESOLVED", "PROGRAMMED"], rows);
 
-    let mut rows = Vec::new();
-    for route in of_kind("HTTPRoute") {
-        let name = full_name(route);
-        for parent in route["status"]["parents"].as_array().unwrap_or(&none) {
-            let mut target = parent["parentRef"]["name"].as_str().unwrap_or_default().to_owned();
-            if let Some(section) = parent["parentRef"]["sectionName"].as_str() {
-                target.push('/');
-                target.push_str(section);
+    for kind in RouteKind::ALL.map(RouteKind::as_str) {
+        let mut rows = Vec::new();
+        for route in of_kind(kind) {
+            let name = full_name(route);
+            for parent in route["status"]["parents"].as_array().unwrap_or(&none) {
+                let mut target = parent["parentRef"]["name"].as_str().unwrap_or_default().to_owned();
+                if let Some(section) = parent["parentRef"]["sectionName"].as_str() {
+                    target.push('/');
+                    target.push_str(section);
+                }
+                rows.push(row([&name, &target, &state(parent, "Accepted"), &state(parent, "ResolvedRefs")]));
+                note(&mut notes, &format!("{kind} {name}, parent {target}"), parent);
             }
-            rows.push(row([&name, &target, &state(parent, "Accepted"), &state(parent, "ResolvedRefs")]));
-            note(&mut notes, &format!("HTTPRoute {name}, parent {target}"), parent);
         }
+        table(&mut out, [&kind.to_uppercase(), "PARENT", "ACCEPTED", "RESOLVED"], rows);
     }
-    table(&mut out, ["HTTPROUTE", "PARENT", "ACCEPTED", "RESOLVED"], rows);
 
     for (kind, title) in
         [("Backend", "BACKEND"), ("GatewayParameters", "GATEWAYPARAMETERS"), ("GatewayClass", "GATEWAYCLASS")]
@@ -145,7 +164,9 @@ fn note(notes: &mut Vec<String>, what: &str, status: &Value) {
         let [kind, status, reason, message] =
             ["type", "status", "reason", "message"].map(|field| condition[field].as_str().unwrap_or_default());
         let bad = match kind {
-            "Conflicted" | "OverlappingTLSConfig" | "PartiallyInvalid" => status == "True",
+            "Conflicted" | "OverlappingTLSConfig" | "PartiallyInvalid" | "InsecureFrontendValidationMode" => {
+                status == "True"
+            }
             _ => status == "False",
         };
         if bad {
