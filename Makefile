@@ -2,7 +2,7 @@
 # Build output and tools live in ${XDG_CACHE_HOME:-~/.cache}/portcullis, never in the checkout.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test bench crds fmt lint fuzz images cluster cluster-down conformance e2e
+.PHONY: help run test bench crds support fmt lint fuzz images cluster cluster-down conformance e2e
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F"|" "{ printf \"%-19s %s\\n\", \$$1, \$$2 }"
@@ -19,6 +19,9 @@ bench: ## instructions, bytes and memory beside the peers (ONLY=quick; UPDATE=1 
 crds: ## write crds/yaml from the Rust types
 	@. scripts/lib.sh && need_rust && build_dev crds && "$$CARGO_TARGET_DIR/debug/crds"
 
+support: ## write what README.md says is supported, from conformance/reports
+	@scripts/support.sh write
+
 fmt: ## format the source
 	@. scripts/lib.sh && need_rust && cargo fmt --all
 
@@ -31,14 +34,14 @@ fuzz: ## run the fuzz targets (FUZZ_SECONDS for each)
 images: ## container images of controller and data plane (RELEASE=1 builds what ships)
 	@scripts/images.sh
 
-cluster: ## a real Kubernetes cluster with Portcullis and a sample route, left running
+cluster: ## a real Kubernetes cluster with Portcullis and a sample route, left running (SUITE=1.7.0 CHANNEL=standard)
 	@scripts/cluster.sh up
 
 cluster-down: ## stop the cluster and remove all it left
 	@scripts/cluster.sh down
 
-conformance: ## the upstream suite on that cluster (SUITE=1.6.3 RUN=ShortName PROFILES=GATEWAY-HTTP)
+conformance: ## the upstream suite there, all five profiles (SUITE=1.7.0 RUN=A,B PROFILES=A,B TIMES=3 KEEP_REPORT=1)
 	@scripts/conformance.sh
 
-e2e: ## cluster, Helm install, scenarios, conformance, and everything down again
+e2e: ## cluster, Helm install, scenarios, conformance of both suites, and everything down again (CONFORMANCE_NEXT=0: one)
 	@scripts/e2e.sh

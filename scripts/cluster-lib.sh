@@ -27,8 +27,23 @@ helm() { "$BIN/cluster" enter "$BIN/helm" "$@"; }
 
 chart_version() { sed -n 's/^appVersion: *"\{0,1\}\([^"]*\)"\{0,1\} *$/\1/p' charts/portcullis/Chart.yaml; }
 
-# cluster_up [SUITE] [CHANNEL]: the cluster alone.
-cluster_up() { "$BIN/cluster" up -gateway-api "v${1:-1.6.3}" -channel "${2:-standard}"; }
+# The release of the Gateway API that a cluster has unless SUITE says another.
+DEFAULT_SUITE=1.6.3
+
+# channel_of SUITE: of the CRDs that have every field which the suite tests; CHANNEL overrides. 1.6 has the `retry` of an HTTPRoute in its
+# experimental channel only; from 1.7 on all that is tested is in the standard one.
+channel_of() {
+  case "$1" in
+    1.6.*) echo "${CHANNEL:-experimental}" ;;
+    *) echo "${CHANNEL:-standard}" ;;
+  esac
+}
+
+# cluster_up [SUITE]: the cluster alone. One that runs with CRDs of another release or channel is taken down first, and that is said.
+cluster_up() {
+  local suite="${1:-$DEFAULT_SUITE}"
+  "$BIN/cluster" up -gateway-api "v$suite" -channel "$(channel_of "$suite")"
+}
 
 # install_portcullis: the images of `make images` and both charts, as a platform team installs them. Pods that run an older image of the same
 # version are replaced.
@@ -60,7 +75,8 @@ collect_logs() {
   cp -r "$CLUSTER_HOME/logs" "$out/components" 2>/dev/null || true
   kubectl get events --all-namespaces --sort-by .lastTimestamp >"$out/events.txt" 2>&1 || true
   kubectl get pods,services,deployments --all-namespaces --output wide >"$out/workloads.txt" 2>&1 || true
-  kubectl get gatewayclasses,gateways,httproutes,referencegrants,listenersets,backendtlspolicies --all-namespaces --output yaml >"$out/gateway-api.yaml" 2>&1 || true
+  kubectl get gatewayclasses,gateways,listenersets,httproutes,grpcroutes,tlsroutes,tcproutes,udproutes,backendtlspolicies,referencegrants \
+    --all-namespaces --output yaml >"$out/gateway-api.yaml" 2>&1 || true
   kubectl get pods --all-namespaces --no-headers --output custom-columns=:metadata.namespace,:metadata.name 2>/dev/null | while read -r namespace pod; do
     kubectl logs --namespace "$namespace" "$pod" --all-containers --timestamps </dev/null >"$out/pods/$namespace.$pod.log" 2>&1 || true
     kubectl logs --namespace "$namespace" "$pod" --all-containers --previous </dev/null >"$out/pods/$namespace.$pod.previous.log" 2>/dev/null \

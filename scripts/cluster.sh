@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A real Kubernetes cluster with Portcullis installed by Helm and a sample route, left running; `down` removes all of it.
+# A real Kubernetes cluster with Portcullis installed by Helm and a sample route, left running; `down` removes all of it. SUITE is the release
+# of the Gateway API that it has, CHANNEL that of its CRDs.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/cluster-lib.sh"
 
@@ -7,7 +8,7 @@ up() {
   need_cluster_tools
   scripts/images.sh >/dev/null
   say "starting the cluster"
-  cluster_up
+  cluster_up "${SUITE:-}"
   say "installing Portcullis"
   install_portcullis
   say "applying e2e/sample.yaml"

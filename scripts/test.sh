@@ -23,6 +23,7 @@ lock_files() {
 generated_files() {
   build_dev crds || return
   "$CARGO_TARGET_DIR/debug/crds" --check || die "generated files differ from their source: run 'make crds' and commit the result"
+  scripts/support.sh check || die "README.md is not what the kept reports make of it: run 'make support' and commit the result"
 }
 
 # etcd and kube-apiserver, which some tests run on loopback; the cluster of e2e/ uses the same.

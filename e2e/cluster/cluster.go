@@ -16,6 +16,13 @@ type Options struct {
 	Channel    string // standard or experimental
 }
 
+func (o Options) String() string {
+	if o.GatewayAPI == "" {
+		return "no Gateway API"
+	}
+	return fmt.Sprintf("Gateway API %s, %s channel", o.GatewayAPI, o.Channel)
+}
+
 // Up starts the cluster and returns once its node is Ready. One that already runs with the same options is kept; what a
 // run that died has left is removed first.
 func (l Layout) Up(options Options, progress io.Writer) error {
@@ -25,9 +32,13 @@ func (l Layout) Up(options Options, progress io.Writer) error {
 	if err := l.checkTools(); err != nil {
 		return err
 	}
-	if l.runs(options) {
-		fmt.Fprintln(progress, "  cluster is up already")
-		return nil
+	if has, up := l.running(); up {
+		if has == options {
+			fmt.Fprintln(progress, "  cluster is up already")
+			return nil
+		}
+		// An API server takes the CRDs of one release: those of another are refused, or leave things behind.
+		fmt.Fprintf(progress, "  the cluster that is up has %s: it is taken down for one with %s\n", has, options)
 	}
 	if err := l.Down(progress); err != nil {
 		return err
@@ -86,21 +97,18 @@ var programs = []string{
 	"load-balancer",
 }
 
-func (l Layout) runs(options Options) bool {
+// running is what the cluster has, and whether all of it is up.
+func (l Layout) running() (has Options, up bool) {
 	record, err := os.ReadFile(l.file("run", "options"))
-	if err != nil {
-		return false
-	}
-	var has Options
-	if json.Unmarshal(record, &has) != nil || has != options {
-		return false
+	if err != nil || json.Unmarshal(record, &has) != nil {
+		return has, false
 	}
 	for _, name := range programs {
 		if _, alive := l.alive(name); !alive {
-			return false
+			return has, false
 		}
 	}
-	return l.nodeReady() == nil
+	return has, l.nodeReady() == nil
 }
 
 func (l Layout) checkTools() error {

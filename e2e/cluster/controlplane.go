@@ -41,6 +41,9 @@ func (l Layout) startControlPlane() error {
 		"--use-service-account-credentials=true", "--service-account-private-key-file="+pki("service-accounts.key"),
 		"--root-ca-file="+pki("ca.crt"), "--cluster-signing-cert-file="+pki("ca.crt"),
 		"--cluster-signing-key-file="+pki("ca.key"), "--allocate-node-cidrs=true", "--cluster-cidr="+podRange,
+		"--node-cidr-mask-size="+nodePodBits,
+		// A suite makes and deletes a hundred Gateways in a few minutes; by default a controller asks 20 times a second.
+		"--kube-api-qps=200", "--kube-api-burst=400",
 		"--service-cluster-ip-range="+serviceRange, "--bind-address=127.0.0.1",
 	); err != nil {
 		return err

@@ -10,7 +10,8 @@ const (
 	NodeAddress   = "172.30.0.10"
 	nodeName      = "node0"
 	podRange      = "10.244.0.0/16"
-	nodePodRange  = "10.244.0.0/24"
+	nodePodRange  = "10.244.0.0/22" // more than the node's pods, those that are still ending included
+	nodePodBits   = "22"
 	serviceRange  = "10.96.0.0/16"
 	apiServiceIP  = "10.96.0.1"
 	clusterDomain = "cluster.local"

@@ -49,16 +49,17 @@ func (s service) address() string {
 	return s.Status.LoadBalancer.Ingress[0].IP
 }
 
-// BalanceLoads gives every Service of type LoadBalancer an address until the context ends: the one it asks for, if
-// that lies in the range and is free, else the lowest free one. A request outside the range stays pending. It must run
-// inside the namespace.
+// BalanceLoads gives every Service of type LoadBalancer an address until the context ends, whatever its ports and their
+// protocols: the one it asks for, if that lies in the range and is free, else the next free one. A request outside the
+// range stays pending. It must run inside the namespace.
 func (l Layout) BalanceLoads(ctx context.Context) error {
 	client, err := l.Client()
 	if err != nil {
 		return err
 	}
+	var turn turn
 	for ctx.Err() == nil {
-		if err := balance(ctx, client); err != nil && ctx.Err() == nil {
+		if err := balance(ctx, client, &turn); err != nil && ctx.Err() == nil {
 			fmt.Fprintln(os.Stderr, "load balancer:", err)
 			select {
 			case <-ctx.Done():
@@ -70,7 +71,7 @@ func (l Layout) BalanceLoads(ctx context.Context) error {
 }
 
 // balance settles all Services, then waits for the next change of one.
-func balance(ctx context.Context, client *kube.Client) error {
+func balance(ctx context.Context, client *kube.Client, turn *turn) error {
 	var list struct {
 		Metadata struct{ ResourceVersion string }
 		Items    []service
@@ -86,7 +87,7 @@ func balance(ctx context.Context, client *kube.Client) error {
 	}
 	var problems []error
 	for _, each := range list.Items {
-		wanted := settle(each, taken)
+		wanted := settle(each, taken, turn)
 		if wanted == each.address() {
 			continue
 		}
@@ -100,8 +101,29 @@ func balance(ctx context.Context, client *kube.Client) error {
 	return client.Watch(ctx, watch, func(kube.Event) bool { return true })
 }
 
+// turn hands free addresses out one after the other. One that was just given back comes last: clients of the Service
+// that had it, and the rules of the node for it, may be there for a moment yet.
+type turn struct{ last netip.Addr }
+
+// next is "" if no address is free.
+func (t *turn) next(taken map[string]bool) string {
+	address := t.last
+	for range 1 << (32 - loadBalancerRange.Bits()) {
+		if address = address.Next(); !loadBalancerRange.Contains(address) {
+			address = loadBalancerRange.Addr().Next()
+		}
+		// The last address of a range is its broadcast address.
+		last := !loadBalancerRange.Contains(address.Next())
+		if !last && !taken[address.String()] && address.String() != UsableAddress {
+			t.last = address
+			return address.String()
+		}
+	}
+	return ""
+}
+
 // settle is the address that a Service should have.
-func settle(each service, taken map[string]bool) string {
+func settle(each service, taken map[string]bool, turn *turn) string {
 	asked := each.Spec.LoadBalancerIP
 	switch {
 	case each.Spec.Type != "LoadBalancer":
@@ -109,12 +131,7 @@ func settle(each service, taken map[string]bool) string {
 	case each.address() != "" && (asked == "" || asked == each.address()):
 		return each.address()
 	case asked == "":
-		for address := loadBalancerRange.Addr().Next(); loadBalancerRange.Contains(address); address = address.Next() {
-			if !taken[address.String()] && address.String() != UsableAddress {
-				return address.String()
-			}
-		}
-		return ""
+		return turn.next(taken)
 	}
 	address, err := netip.ParseAddr(asked)
 	if err != nil || !loadBalancerRange.Contains(address) || taken[asked] {

@@ -1,10 +1,12 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 )
 
 // createNetwork makes the namespace with one bridge as the node's interface (this kind of kernel may lack the dummy
@@ -33,7 +35,16 @@ func (l Layout) deleteNetwork() error {
 	if _, err := os.Stat(l.netns()); os.IsNotExist(err) {
 		return nil
 	}
-	return run("ip", "netns", "delete", l.Name)
+	problem := run("ip", "netns", "delete", l.Name)
+	if problem == nil {
+		return nil
+	}
+	// A name that was mounted over, or never mounted, is busy or unknown to ip: one layer is taken off at each look.
+	_ = syscall.Unmount(l.netns(), syscall.MNT_DETACH)
+	if err := os.Remove(l.netns()); err != nil && !os.IsNotExist(err) {
+		return errors.Join(problem, err)
+	}
+	return nil
 }
 
 // runInside runs a command in the namespace and waits for it.

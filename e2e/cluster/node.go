@@ -77,7 +77,7 @@ localStorageCapacityIsolation: false
 evictionHard: {memory.available: 50Mi, nodefs.available: "1%%", nodefs.inodesFree: "1%%", imagefs.available: "1%%"}
 imageGCHighThresholdPercent: 99
 imageGCLowThresholdPercent: 98
-maxPods: 200
+maxPods: 400
 registerNode: true
 syncFrequency: 10s
 serializeImagePulls: false
@@ -113,6 +113,7 @@ func (l Layout) startProxy() error {
 kind: KubeProxyConfiguration
 clientConnection: {kubeconfig: %s}
 mode: nftables
+nftables: {minSyncPeriod: 200ms}
 clusterCIDR: %s
 hostnameOverride: %s
 conntrack: {maxPerCore: 0}

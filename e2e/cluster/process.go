@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -69,10 +70,12 @@ func startTime(pid int) string {
 }
 
 // killAll ends every process of the cluster: nothing it holds outlives the folder. What a run that died has started
-// without noting it is found by its network namespace, and what was being started meanwhile at the next look.
-func (l Layout) killAll() error {
+// without noting it is found by its network namespace, and what was being started meanwhile at the next look. Once
+// nothing runs any more, and before it is gone, `standstill` may look at what there is.
+func (l Layout) killAll(standstill func(pids []int)) error {
 	return eventually(10*time.Second, func() error {
-		victims := l.ownProcesses()
+		victims := l.freeze()
+		standstill(victims)
 		for _, pid := range victims {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
@@ -83,13 +86,28 @@ func (l Layout) killAll() error {
 	})
 }
 
-// ownProcesses are those whose command line names our folder or whose program is one of our tools, and that live in
-// our network namespace. A shell or a test that somebody runs in there is none of them.
-func (l Layout) ownProcesses() []int {
-	namespace, err := os.Stat(l.netns())
-	if err != nil {
-		return nil
+// freeze stops all own processes, until none is left that could start another.
+func (l Layout) freeze() []int {
+	stopped := map[int]bool{}
+	for {
+		own, appeared := l.ownProcesses(), false
+		for _, pid := range own {
+			if !stopped[pid] {
+				stopped[pid], appeared = true, true
+				_ = syscall.Kill(pid, syscall.SIGSTOP)
+			}
+		}
+		if !appeared {
+			return own
+		}
 	}
+}
+
+// ownProcesses are those that start started and all that descend from them, as their HOME tells; and those in our
+// network namespace whose command line names our folder or whose program is one of our tools. A shell or a test that
+// somebody runs in there is none of them.
+func (l Layout) ownProcesses() []int {
+	namespace, missing := os.Stat(l.netns())
 	tools, err := filepath.EvalSymlinks(filepath.Dir(l.Bin))
 	if err != nil {
 		tools = l.Bin
@@ -101,8 +119,13 @@ func (l Layout) ownProcesses() []int {
 		if err != nil || pid == os.Getpid() {
 			continue
 		}
+		environment, _ := os.ReadFile(filepath.Join(each, "environ"))
+		if l.descends(environment) {
+			own = append(own, pid)
+			continue
+		}
 		its, err := os.Stat(filepath.Join(each, "ns", "net"))
-		if err != nil || !os.SameFile(namespace, its) {
+		if missing != nil || err != nil || !os.SameFile(namespace, its) {
 			continue
 		}
 		line, _ := os.ReadFile(filepath.Join(each, "cmdline"))
@@ -112,6 +135,12 @@ func (l Layout) ownProcesses() []int {
 		}
 	}
 	return own
+}
+
+// descends says whether an environment was handed on from a program that start started: network plugins, nft and mount
+// show neither our folder nor our tools, and outlive who called them.
+func (l Layout) descends(environment []byte) bool {
+	return slices.Contains(strings.Split(string(environment), "\x00"), "HOME="+l.Root)
 }
 
 // logTail is the end of a program's log, for error messages.

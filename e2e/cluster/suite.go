@@ -14,6 +14,21 @@ var imageLine = regexp.MustCompile(`(?m)^\s*(?:- )?image:\s*["']?([^\s"']+)`)
 // ImportSuite puts the images of a conformance suite's backends into containerd, under the names that the manifests in
 // the suite's own module ask for. `echo` is the suite's echo server, built from its module.
 func (l Layout) ImportSuite(module, echo string) error {
+	images, err := l.suiteImages(module, echo)
+	if err != nil {
+		return err
+	}
+	for program, names := range images {
+		if err := l.Import(Image{Tags: names, Program: program}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// suiteImages are the names of images by the program that each holds. The mesh's manifests are left out: they are no
+// Gateway's.
+func (l Layout) suiteImages(module, echo string) (map[string][]string, error) {
 	tags := map[string][]string{}
 	for _, folder := range []string{"base", "tests"} {
 		err := filepath.WalkDir(filepath.Join(module, folder), func(path string, entry os.DirEntry, err error) error {
@@ -37,18 +52,13 @@ func (l Layout) ImportSuite(module, echo string) error {
 			return nil
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if len(tags) == 0 {
-		return fmt.Errorf("the manifests in %s name no image", module)
+		return nil, fmt.Errorf("the manifests in %s name no image", module)
 	}
-	for program, names := range tags {
-		if err := l.Import(Image{Tags: names, Program: program}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return tags, nil
 }
 
 // programOf is the program that an image of the suite holds.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,11 +9,15 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 )
+
+// looks is how often Down looks at least, however long one look takes.
+const looks = 5
 
 // Down stops everything that Up started and removes its files. It is safe to call at any time, and after a run that
 // died: it goes by what is there, not by what was noted. What was just being started, or has not ended yet, shows up
@@ -20,9 +25,8 @@ import (
 func (l Layout) Down(progress io.Writer) error {
 	began := time.Now()
 	_, missing := os.Stat(l.Root)
-	seen := map[string]container{}
-	if err := eventually(time.Minute, func() error { return l.sweep(seen) }); err != nil {
-		return fmt.Errorf("cluster down: %w", err)
+	if err := l.clear(2 * time.Minute); err != nil {
+		return fmt.Errorf("cluster down: not all of it is gone after %.0f s: %w", time.Since(began).Seconds(), err)
 	}
 	removeParents()
 	if missing == nil {
@@ -31,35 +35,74 @@ func (l Layout) Down(progress io.Writer) error {
 	return nil
 }
 
-// sweep is one look of Down. It remembers the containers, because the files that tell of them go away before what
-// they keep elsewhere does.
-func (l Layout) sweep(seen map[string]container) error {
-	// The programs go first: none of them may start a container while containers are being killed. The network, by
-	// which they are found, stays until they have ended.
-	if err := l.killAll(); err != nil {
+// clear looks until nothing is left: for as long as said, and several times even if a single look takes longer.
+func (l Layout) clear(patience time.Duration) error {
+	left := remains{containers: map[string]container{}, sockets: map[string]bool{}}
+	deadline := time.Now().Add(patience)
+	for number := 1; ; number++ {
+		err := l.sweep(&left)
+		if err == nil || (number >= looks && time.Now().After(deadline)) {
+			return err
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// remains is what was seen of the cluster outside its folder. It is remembered, because the files that tell of it go
+// away before it does.
+type remains struct {
+	containers map[string]container
+	sockets    map[string]bool // of shims
+}
+
+// sweep is one look of Down. Nothing is taken away while something that uses it may still live: first the programs,
+// which could start more; then the processes in containers; then mounts; then what tells of them all.
+func (l Layout) sweep(left *remains) error {
+	err := l.killAll(func(pids []int) {
+		for _, each := range shimSockets(pids) {
+			left.sockets[each] = true
+		}
+	})
+	if err != nil {
 		return err
 	}
 	for _, each := range l.containers() {
-		seen[each.id] = each
+		left.containers[each.id] = each
 	}
-	for _, each := range seen {
-		each.kill()
+	var problems []error
+	for _, each := range left.containers {
+		problems = append(problems, each.kill())
 	}
-	problems := []error{l.unmount(), l.deleteNetwork()}
-	for _, each := range seen {
-		problems = append(problems, each.forget())
-	}
-	problems = append(problems, l.removeLogLinks())
 	if err := errors.Join(problems...); err != nil {
 		return err
 	}
-	return os.RemoveAll(l.Root)
+	if err := l.unmount(); err != nil {
+		return err
+	}
+	for _, each := range left.containers {
+		problems = append(problems, each.forget())
+	}
+	for socket := range left.sockets {
+		_ = os.Remove(socket)
+	}
+	problems = append(problems, l.removeLogLinks(), l.removeNetworkResults())
+	if err := errors.Join(problems...); err != nil {
+		return err
+	}
+	// Neither a program nor a mount may have appeared meanwhile: removing the folder must not reach through a mount
+	// into what is not ours.
+	if late := l.ownProcesses(); len(late) > 0 {
+		return fmt.Errorf("processes %v have appeared", late)
+	}
+	if late, err := l.mounts(); err != nil || len(late) > 0 {
+		return errors.Join(err, fmt.Errorf("mounts %v have appeared", late))
+	}
+	return errors.Join(l.deleteNetwork(), os.RemoveAll(l.Root))
 }
 
 // container is one of containerd's, a pod's sandbox too, as its bundle on disk tells.
 type container struct {
 	id     string
-	init   int    // process id in our view
 	socket string // of its shim, below /run/containerd whatever containerd's own folders are
 }
 
@@ -68,9 +111,6 @@ func (l Layout) containers() []container {
 	var all []container
 	for _, bundle := range bundles {
 		each := container{id: filepath.Base(bundle)}
-		if text, err := os.ReadFile(filepath.Join(bundle, "init.pid")); err == nil {
-			each.init, _ = strconv.Atoi(strings.TrimSpace(string(text)))
-		}
 		if text, err := os.ReadFile(filepath.Join(bundle, "bootstrap.json")); err == nil {
 			var bootstrap struct{ Address string }
 			_ = json.Unmarshal(text, &bootstrap)
@@ -81,32 +121,99 @@ func (l Layout) containers() []container {
 	return all
 }
 
-// kill ends the container's first process, and with it all others of its process namespace. The cgroup proves that
-// the process is the container's.
-func (c container) kill() {
-	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", c.init))
-	if c.init > 1 && err == nil && strings.Contains(string(groups), c.id) {
-		_ = syscall.Kill(c.init, syscall.SIGKILL)
+// Where the kernel shows cgroups; tests look elsewhere.
+var cgroups = "/sys/fs/cgroup"
+
+// groups are the container's cgroups: below k8s.io where kubelet makes none for pods, below kubepods where it does; in
+// each hierarchy of version 1, or in the one of version 2.
+func (c container) groups() []string {
+	var all []string
+	for _, hierarchy := range []string{"", "*"} {
+		for _, parent := range []string{"k8s.io", "kubepods/*", "kubepods/*/*"} {
+			found, _ := filepath.Glob(filepath.Join(cgroups, hierarchy, parent, c.id))
+			all = append(all, found...)
+		}
 	}
+	return all
+}
+
+// kill ends all processes of the container. Its cgroups tell them, also one that runc was just starting and that nobody
+// has noted yet.
+func (c container) kill() error {
+	alive := 0
+	for _, group := range c.groups() {
+		text, _ := os.ReadFile(filepath.Join(group, "cgroup.procs"))
+		for _, line := range lines(text) {
+			// 0 is a process of another process namespace, which we could not name.
+			if pid, err := strconv.Atoi(line); err == nil && pid > 1 {
+				alive++
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+	}
+	if alive > 0 {
+		return fmt.Errorf("processes of container %.12s have not ended yet", c.id)
+	}
+	return nil
 }
 
 // forget removes what runc, the shim and the network plugins keep outside our folder.
 func (c container) forget() error {
-	if strings.HasPrefix(c.socket, "/run/containerd/s/") {
+	if strings.HasPrefix(c.socket, shimSocketFolder) {
 		_ = os.Remove(c.socket)
 	}
-	results, _ := filepath.Glob("/var/lib/cni/results/*-" + c.id + "-*")
-	for _, result := range results {
-		_ = os.Remove(result)
-	}
-	groups, _ := filepath.Glob("/sys/fs/cgroup/*/k8s.io/" + c.id)
-	if unified, _ := filepath.Glob("/sys/fs/cgroup/k8s.io/" + c.id); unified != nil {
-		groups = append(groups, unified...)
-	}
 	var problems []error
-	for _, group := range groups {
+	for _, group := range c.groups() {
 		if err := os.Remove(group); err != nil && !errors.Is(err, os.ErrNotExist) {
-			problems = append(problems, err) // its processes have not all ended yet
+			problems = append(problems, err)
+			continue
+		}
+		if pod := filepath.Dir(group); strings.HasPrefix(filepath.Base(pod), "pod") {
+			_ = os.Remove(pod) // kubelet's for the pod; the last of its containers takes it along
+		}
+	}
+	return errors.Join(problems...)
+}
+
+const shimSocketFolder = "/run/containerd/s/"
+
+// shimSockets are those that shims in the network namespace of the processes listen on: also one whose bundle does not
+// name it yet.
+func shimSockets(pids []int) []string {
+	for _, pid := range pids {
+		// The kernel lists the sockets of the process's network namespace.
+		if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/unix", pid)); err == nil {
+			return socketsIn(text)
+		}
+	}
+	return nil
+}
+
+func socketsIn(table []byte) []string {
+	var found []string
+	for _, line := range lines(table) {
+		if fields := strings.Fields(line); strings.HasPrefix(fields[len(fields)-1], shimSocketFolder) {
+			found = append(found, fields[len(fields)-1])
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+// Where the network plugins note what they did for each pod; it cannot be configured. Tests look elsewhere.
+var networkResults = "/var/lib/cni/results"
+
+// removeNetworkResults removes the notes on our pods: they name the pod's network namespace, which is in our folder.
+func (l Layout) removeNetworkResults() error {
+	results, _ := filepath.Glob(networkResults + "/*")
+	var problems []error
+	for _, result := range results {
+		text, err := os.ReadFile(result)
+		if err != nil || !bytes.Contains(text, []byte(`"netns":"`+l.Root+"/")) {
+			continue
+		}
+		if err := os.Remove(result); err != nil && !errors.Is(err, os.ErrNotExist) {
+			problems = append(problems, err)
 		}
 	}
 	return errors.Join(problems...)
@@ -119,8 +226,8 @@ func removeParents() {
 		_ = os.Remove(plugins)
 	}
 	for _, pattern := range []string{
-		"/sys/fs/cgroup/k8s.io", "/sys/fs/cgroup/*/k8s.io", "/run/containerd/s", "/run/containerd",
-		"/var/lib/cni/results", "/var/lib/cni", "/var/lib/kubelet/device-plugins", "/var/lib/kubelet", "/var/log/containers",
+		cgroups + "/k8s.io", cgroups + "/*/k8s.io", "/run/containerd/s", "/run/containerd",
+		networkResults, "/var/lib/cni", "/var/lib/kubelet/device-plugins", "/var/lib/kubelet", "/var/log/containers",
 	} {
 		found, _ := filepath.Glob(pattern)
 		for _, each := range found {
@@ -152,22 +259,32 @@ func (l Layout) removeLogLinks() error {
 
 // unmount releases every mount below the folder, the latest first.
 func (l Layout) unmount() error {
+	below, err := l.mounts()
+	for _, each := range slices.Backward(below) {
+		if err := syscall.Unmount(each, syscall.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount %s: %w", each, err)
+		}
+	}
+	return err
+}
+
+// mounts are the mount points below the folder, and the folder itself if it is one, in the order they were made.
+func (l Layout) mounts() ([]string, error) {
 	table, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	below := lines(table)
-	for index := len(below) - 1; index >= 0; index-- {
-		fields := strings.Fields(below[index])
-		if len(fields) < 2 || !within(fields[1], l.Root) {
-			continue
-		}
-		if err := syscall.Unmount(fields[1], syscall.MNT_DETACH); err != nil {
-			return fmt.Errorf("unmount %s: %w", fields[1], err)
+	var below []string
+	for _, line := range lines(table) {
+		if fields := strings.Fields(line); len(fields) > 1 && within(unescape.Replace(fields[1]), l.Root) {
+			below = append(below, unescape.Replace(fields[1]))
 		}
 	}
-	return nil
+	return below, nil
 }
+
+// unescape turns the kernel's way of writing a path back into the path.
+var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
 func within(path, folder string) bool {
 	relative, err := filepath.Rel(folder, path)

@@ -2,8 +2,6 @@ package load
 
 import (
 	"bufio"
-	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -21,21 +19,26 @@ type connection struct {
 	reader *bufio.Reader
 }
 
-func (c *connection) request() (status int, backend string, err error) {
-	deadline := time.Now().Add(patience)
-	if c.load.Fresh || c.closedByPeer() {
-		c.close()
+func (c *connection) Ask(deadline time.Time) (string, error) {
+	if c.closedByPeer() {
+		c.Close()
 	}
 	if c.stream == nil {
-		if err := c.open(deadline); err != nil {
-			return 0, "", fmt.Errorf("connect: %w", err)
+		stream, err := dial(c.load.Address, c.load.TLS, deadline)
+		if err != nil {
+			return "", fmt.Errorf("connect: %w", err)
 		}
+		c.stream, c.reader = stream, bufio.NewReader(stream)
 	}
-	status, backend, err = c.exchange(deadline)
+	status, backend, err := c.exchange(deadline)
 	if err != nil {
-		c.close()
+		c.Close()
+		return "", err
 	}
-	return status, backend, err
+	if status != http.StatusOK {
+		return "", fmt.Errorf("status %d", status)
+	}
+	return backend, nil
 }
 
 func (c *connection) exchange(deadline time.Time) (int, string, error) {
@@ -54,29 +57,9 @@ func (c *connection) exchange(deadline time.Time) (int, string, error) {
 		return 0, "", fmt.Errorf("read body: %w", unaddressed(err))
 	}
 	if answer.Close {
-		c.close()
+		c.Close()
 	}
 	return answer.StatusCode, answer.Header.Get("X-Backend"), nil
-}
-
-func (c *connection) open(deadline time.Time) error {
-	ctx, cancel := context.WithDeadline(context.Background(), deadline)
-	defer cancel()
-	var dialer net.Dialer
-	stream, err := dialer.DialContext(ctx, "tcp", c.load.Address)
-	if err != nil {
-		return err
-	}
-	if c.load.TLS != nil {
-		secured := tls.Client(stream, c.load.TLS)
-		if err := secured.HandshakeContext(ctx); err != nil {
-			_ = stream.Close()
-			return unaddressed(err)
-		}
-		stream = secured
-	}
-	c.stream, c.reader = stream, bufio.NewReader(stream)
-	return nil
 }
 
 // closedByPeer looks whether the idle connection was closed before anything is sent on it.
@@ -94,18 +77,9 @@ func (c *connection) closedByPeer() bool {
 	return !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-func (c *connection) close() {
+func (c *connection) Close() {
 	if c.stream != nil {
 		_ = c.stream.Close()
 		c.stream, c.reader = nil, nil
 	}
-}
-
-// unaddressed drops the local port from an error, so that equal failures have equal texts.
-func unaddressed(err error) error {
-	var operation *net.OpError
-	if errors.As(err, &operation) && operation.Err != nil {
-		return operation.Err
-	}
-	return err
 }

@@ -1,6 +1,7 @@
-// Package load sends HTTP/1.1 requests at a steady pace and counts what comes back. It hides nothing: the clients keep
-// connections alive, never retry, and everything but a 200 is a failure that is counted with its text. What a careful
-// client may do, they do too: one that sees its idle connection closed before it sends opens another.
+// Package load asks at a steady pace and counts what comes back: HTTP/1.1 requests, or what a client of another protocol
+// sends. It hides nothing: the clients keep connections alive, never retry, and everything but a good answer is a failure
+// that is counted with its text. What a careful client may do, they do too: one of HTTP that sees its idle connection
+// closed before it sends opens another.
 package load
 
 import (
@@ -8,7 +9,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +24,15 @@ type Load struct {
 	Clients int           // 4 if zero; each sends one request at a time
 	Pace    time.Duration // of each client, from the start of a request to that of the next; 5 ms if zero
 	Fresh   bool          // a new connection for every request
+	New     func() Client // makes each client; of HTTP/1.1 if nil, and only those look at the first four fields
+}
+
+// Client asks one thing at a time. Whatever goes wrong is an error, whose text is counted; it never asks twice.
+type Client interface {
+	// Ask returns the name of who answered.
+	Ask(deadline time.Time) (backend string, err error)
+	// Close ends the connection, if there is one; the next Ask opens another.
+	Close()
 }
 
 const (
@@ -86,8 +95,11 @@ func (r *Run) Count() Count {
 }
 
 func (r *Run) client(ctx context.Context, load Load) {
-	connection := &connection{load: load}
-	defer connection.close()
+	var client Client = &connection{load: load}
+	if load.New != nil {
+		client = load.New()
+	}
+	defer client.Close()
 	ticker := time.NewTicker(load.Pace)
 	defer ticker.Stop()
 	for {
@@ -97,24 +109,24 @@ func (r *Run) client(ctx context.Context, load Load) {
 		case <-ticker.C:
 		}
 		began := time.Now()
-		status, backend, err := connection.request()
-		r.note(status, backend, err, time.Since(began))
+		backend, err := client.Ask(began.Add(patience))
+		r.note(backend, err, time.Since(began))
+		if load.Fresh {
+			client.Close()
+		}
 	}
 }
 
-func (r *Run) note(status int, backend string, err error, took time.Duration) {
+func (r *Run) note(backend string, err error, took time.Duration) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	r.count.Requests++
 	r.count.Slowest = max(r.count.Slowest, took)
-	if err == nil && status == http.StatusOK {
+	if err == nil {
 		r.count.Answers[backend]++
 		return
 	}
-	text := fmt.Sprintf("status %d", status)
-	if err != nil {
-		text = err.Error()
-	}
+	text := err.Error()
 	if _, known := r.count.Failures[text]; !known && len(r.count.Failures) >= distinct {
 		text = "others"
 	}

@@ -190,11 +190,17 @@ func programmed(t *testing.T, namespace, name string) string {
 	return address
 }
 
-// route waits until a route's first parent has the condition.
+// route waits until an HTTPRoute's first parent has the condition.
 func route(t *testing.T, namespace, name, kind, status, reason string) {
 	t.Helper()
-	eventually(t, soon, "HTTPRoute "+name, func() error {
-		found, err := read("httproutes", namespace, name)
+	routeOf(t, "httproutes", namespace, name, kind, status, reason)
+}
+
+// routeOf is route for any kind, by the name of its resource.
+func routeOf(t *testing.T, resource, namespace, name, kind, status, reason string) {
+	t.Helper()
+	eventually(t, soon, resource+" "+name, func() error {
+		found, err := read(resource, namespace, name)
 		if err != nil {
 			return err
 		}
@@ -231,6 +237,17 @@ func answers(t *testing.T, address, host, path string, status int, backend strin
 		}
 		if got != status || (backend != "" && from != backend) {
 			return fmt.Errorf("status %d from %q", got, from)
+		}
+		return nil
+	})
+}
+
+// moved waits until so many answers in a row come from one backend alone.
+func moved(t *testing.T, run *load.Run, backend string) {
+	t.Helper()
+	eventually(t, soon, "all from "+backend, func() error {
+		if window := enough(t, run, run.Count(), 50); window.Answers[backend] != window.Requests {
+			return fmt.Errorf("%v of %d", window.Answers, window.Requests)
 		}
 		return nil
 	})

@@ -65,20 +65,42 @@ spec:
 	}
 }
 
-// certificate is a Secret "app" for app.example, self-signed, and trusted from now on.
+// certificate is a Secret "app" for app.example, of an authority of its own that is trusted from now on.
 func certificate(t *testing.T, name string, trusted *x509.CertPool) string {
+	t.Helper()
+	authority := newAuthority(t, name+" authority")
+	trusted.AddCert(authority.certificate)
+	return authority.secret(t, "app", name, "app.example")
+}
+
+// authority issues certificates.
+type authority struct {
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+}
+
+func newAuthority(t *testing.T, name string) authority {
+	t.Helper()
+	template := &x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	certificate, key := signed(t, template, authority{})
+	return authority{certificate, key}
+}
+
+// signed makes a certificate of the template, by the authority, or by itself if that is empty.
+func signed(t *testing.T, template *x509.Certificate, by authority) (*x509.Certificate, *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: []string{"app.example"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	template.SerialNumber = big.NewInt(time.Now().UnixNano())
+	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	if by.certificate == nil {
+		by = authority{template, key}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	der, err := x509.CreateCertificate(rand.Reader, template, by.certificate, key.Public(), by.key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,19 +108,24 @@ func certificate(t *testing.T, name string, trusted *x509.CertPool) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	trusted.AddCert(parsed)
+	return parsed, key
+}
+
+// secret is a Secret with a new certificate for the host; the common name tells it from others.
+func (a authority) secret(t *testing.T, name, commonName, host string) string {
+	t.Helper()
+	leaf, key := signed(t, &x509.Certificate{
+		Subject: pkix.Name{CommonName: commonName}, DNSNames: []string{host}, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}, a)
 	private, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	block := func(kind string, bytes []byte) string {
-		text := strings.TrimSpace(string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: bytes})))
-		return "    " + strings.ReplaceAll(text, "\n", "\n    ")
-	}
 	return fmt.Sprintf(`
 apiVersion: v1
 kind: Secret
-metadata: {name: app}
+metadata: {name: %s}
 type: kubernetes.io/tls
 stringData:
   tls.crt: |
@@ -106,5 +133,28 @@ stringData:
   tls.key: |
 %s
 ---
-`, block("CERTIFICATE", der), block("PRIVATE KEY", private))
+`, name, block("CERTIFICATE", leaf.Raw), block("PRIVATE KEY", private))
+}
+
+// authorities is a ConfigMap with the certificates of authorities, as a BackendTLSPolicy names it.
+func authorities(name string, trusted ...authority) string {
+	var blocks []string
+	for _, each := range trusted {
+		blocks = append(blocks, block("CERTIFICATE", each.certificate.Raw))
+	}
+	return fmt.Sprintf(`
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: %s}
+data:
+  ca.crt: |
+%s
+---
+`, name, strings.Join(blocks, "\n"))
+}
+
+// block is PEM, indented for YAML.
+func block(kind string, bytes []byte) string {
+	text := strings.TrimSpace(string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: bytes})))
+	return "    " + strings.ReplaceAll(text, "\n", "\n    ")
 }

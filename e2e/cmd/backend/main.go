@@ -1,84 +1,89 @@
-// Command backend is what the scenarios route to: it answers every request with the name of its pod, and drains on
-// SIGTERM as a well-made server does: it goes on serving while the endpoint controllers take it out, but closes each
-// connection with its next answer; then it finishes what it has begun, and ends.
+// Command backend is what the scenarios route to: it answers everything with the name of its pod (or VERSION, if set),
+// and drains on SIGTERM as a well-made server does: it goes on serving while the endpoint controllers take it out; then
+// it finishes what it has begun, and ends.
 //
-//	/      POD_NAME (or VERSION, if set) and a newline
-//	/echo  host, method, path and headers as JSON
-//	/fetch what the URL in ?url= answers, asked for from inside the pod
-//	PORT (3000), DRAIN (5s): how long it goes on serving
+//	PROTOCOL http (default), tcp, udp, grpc; each says in its file what it answers
+//	PORT     3000
+//	TLS_CERT, TLS_KEY   files; http, tcp and grpc are served over TLS if they are named
+//	DRAIN    5s: how long it goes on serving
 package main
 
 import (
 	"context"
-	"encoding/json"
-	"io"
+	"crypto/tls"
+	"fmt"
 	"log"
-	"net/http"
+	"net"
 	"os"
 	"os/signal"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
 
+// server is one protocol's. Serve returns when drain has ended it.
+type server interface {
+	serve(listener net.Listener) error
+	// drain is called once no new request should come, and returns when what has begun is finished.
+	drain(patience context.Context) error
+}
+
 func main() {
-	if err := serve(); err != nil {
+	if err := run(); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func serve() error {
-	drain, err := time.ParseDuration(setting("DRAIN", "5s"))
+func run() error {
+	delay, err := time.ParseDuration(setting("DRAIN", "5s"))
 	if err != nil {
 		return err
 	}
-	name := setting("VERSION", os.Getenv("POD_NAME"))
-	routes := http.NewServeMux()
-	routes.HandleFunc("/echo", func(answer http.ResponseWriter, request *http.Request) {
-		answer.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(answer).Encode(map[string]any{
-			"pod": name, "host": request.Host, "method": request.Method, "path": request.URL.RequestURI(),
-			"headers": request.Header,
-		})
-	})
-	routes.HandleFunc("/fetch", func(answer http.ResponseWriter, request *http.Request) {
-		client := http.Client{Timeout: 5 * time.Second}
-		fetched, err := client.Get(request.URL.Query().Get("url"))
-		if err != nil {
-			http.Error(answer, err.Error(), http.StatusBadGateway)
-			return
-		}
-		defer fetched.Body.Close()
-		answer.WriteHeader(fetched.StatusCode)
-		_, _ = io.Copy(answer, fetched.Body)
-	})
-	routes.HandleFunc("/", func(answer http.ResponseWriter, _ *http.Request) {
-		answer.Header().Set("X-Backend", name)
-		_, _ = answer.Write([]byte(name + "\n"))
-	})
-	var draining atomic.Bool
-	handler := http.HandlerFunc(func(answer http.ResponseWriter, request *http.Request) {
-		if draining.Load() {
-			answer.Header().Set("Connection", "close")
-		}
-		routes.ServeHTTP(answer, request)
-	})
-	server := &http.Server{Addr: ":" + setting("PORT", "3000"), Handler: handler, ReadHeaderTimeout: 10 * time.Second}
-
 	stop, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
+	name, port := setting("VERSION", os.Getenv("POD_NAME")), setting("PORT", "3000")
+	protocol := setting("PROTOCOL", "http")
+	if protocol == "udp" {
+		return datagrams(stop, name, ":"+port, delay)
+	}
+	var own server
+	var application []string // for ALPN
+	switch protocol {
+	case "http":
+		own, application = newHTTP(name, stop), []string{"http/1.1"}
+	case "tcp":
+		own = &lines{name: name}
+	case "grpc":
+		own, application = newGRPC(name), []string{"h2"}
+	default:
+		return fmt.Errorf("PROTOCOL is %q: it is one of http, tcp, udp, grpc", protocol)
+	}
+	listener, err := listen(":"+port, application)
+	if err != nil {
+		return err
+	}
 	failed := make(chan error, 1)
-	go func() { failed <- server.ListenAndServe() }()
+	go func() { failed <- own.serve(listener) }()
 	select {
 	case err := <-failed:
 		return err
 	case <-stop.Done():
 	}
-	draining.Store(true)
-	time.Sleep(drain)
+	time.Sleep(delay)
 	patience, done := context.WithTimeout(context.Background(), 15*time.Second)
 	defer done()
-	return server.Shutdown(patience)
+	return own.drain(patience)
+}
+
+func listen(address string, application []string) (net.Listener, error) {
+	certificate, key := os.Getenv("TLS_CERT"), os.Getenv("TLS_KEY")
+	if certificate == "" {
+		return net.Listen("tcp", address)
+	}
+	pair, err := tls.LoadX509KeyPair(certificate, key)
+	if err != nil {
+		return nil, err
+	}
+	return tls.Listen("tcp", address, &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: application})
 }
 
 func setting(name, otherwise string) string {

@@ -1,6 +1,6 @@
 // Command cluster starts and stops the cluster of package cluster.
 //
-//	cluster up [-gateway-api v1.6.3] [-channel standard] | down | import ARCHIVE… | kubectl ARGS… | enter COMMAND…
+//	cluster up [-gateway-api v1.6.3] [-channel experimental] | down | import ARCHIVE… | kubectl ARGS… | enter COMMAND…
 package main
 
 import (
@@ -18,7 +18,7 @@ import (
 	"portcullis.dev/e2e/cluster"
 )
 
-const usage = "usage: cluster up [-gateway-api v1.6.3] [-channel standard] | down | import ARCHIVE… | kubectl ARGS… | enter COMMAND…"
+const usage = "usage: cluster up [-gateway-api v1.6.3] [-channel experimental] | down | import ARCHIVE… | kubectl ARGS… | enter COMMAND…"
 
 func main() {
 	if err := command(os.Args[1:]); err != nil {
@@ -42,7 +42,7 @@ func command(args []string) error {
 	case "up":
 		var options cluster.Options
 		flags.StringVar(&options.GatewayAPI, "gateway-api", "v1.6.3", "release of the Gateway API CRDs; empty installs none")
-		flags.StringVar(&options.Channel, "channel", "standard", "standard or experimental")
+		flags.StringVar(&options.Channel, "channel", "experimental", "standard or experimental")
 		if err := flags.Parse(rest); err != nil {
 			return err
 		}

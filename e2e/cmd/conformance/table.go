@@ -2,12 +2,9 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
-
-	"sigs.k8s.io/yaml"
 )
 
 const (
@@ -18,24 +15,26 @@ const (
 
 type result struct {
 	name, outcome, took string
+	part                string // of a test: a failed one tells what in it failed
 	reason              string // of a skipped one: the feature that we do not claim
 }
 
 type results []result
 
 var (
-	ended   = regexp.MustCompile(`^    --- (PASS|FAIL|SKIP): TestConformance/(\S+) \((\S+)\)$`)
+	ended   = regexp.MustCompile(`^ +--- (PASS|FAIL|SKIP): TestConformance/(\S+) \((\S+)\)$`)
 	refused = regexp.MustCompile(`Skipping (\S+): (?:suite does not support (\S+)|test explicitly skipped)`)
 )
 
-// parse reads one line of the suite's output: the end of a test, not of its parts.
+// parse reads one line of the suite's output: the end of a test, or of a part that failed.
 func parse(line string) (result, bool) {
 	match := ended.FindStringSubmatch(line)
-	if match == nil || strings.Contains(match[2], "/") {
+	if match == nil {
 		return result{}, false
 	}
+	name, part, _ := strings.Cut(match[2], "/")
 	outcome := map[string]string{"PASS": passed, "FAIL": failed, "SKIP": skipped}[match[1]]
-	return result{name: match[2], outcome: outcome, took: match[3]}, true
+	return result{name: name, part: part, outcome: outcome, took: match[3]}, part == "" || outcome == failed
 }
 
 // reason notes why a test was skipped; the suite says so on a line of its own, before or after the end of the test.
@@ -47,73 +46,93 @@ func (r *results) reason(line string) {
 	*r = append(*r, result{name: match[1], reason: match[2]})
 }
 
-// table is the summary; one test run alone lists nothing of the others.
-func (r results) table(alone bool) string {
-	reasons := map[string]string{}
-	byOutcome := map[string][]string{}
+// lastWords is what the suite said before it ended: of one that ran out of time, which test it was at, rather than the
+// stacks of all its threads.
+func lastWords(log string) string {
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	if late := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "panic: ") }); late >= 0 {
+		return strings.Join(lines[max(0, late-3):min(len(lines), late+4)], "\n")
+	}
+	return strings.Join(lines[max(0, len(lines)-12):], "\n")
+}
+
+// ofOutcome are the tests, not their parts, that ended so; sorted.
+func (r results) ofOutcome(outcome string) []string {
+	var names []string
 	for _, each := range r {
-		if each.outcome == "" {
-			reasons[each.name] = each.reason
-		} else {
-			byOutcome[each.outcome] = append(byOutcome[each.outcome], each.name)
+		if each.part == "" && each.outcome == outcome {
+			names = append(names, each.name)
 		}
 	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func (r results) failed() []string { return r.ofOutcome(failed) }
+
+// table is the summary; of a selection of tests it lists nothing of the others.
+func (r results) table(selection bool) string {
+	reasons, parts := map[string]string{}, map[string][]string{}
+	for _, each := range r {
+		if each.reason != "" {
+			reasons[each.name] = each.reason
+		}
+		if each.part != "" {
+			parts[each.name] = append(parts[each.name], each.part)
+		}
+	}
+	unsupported := r.ofOutcome(skipped)
 	var text strings.Builder
-	fmt.Fprintf(&text, "\n  %d passed, %d failed", len(byOutcome[passed]), len(byOutcome[failed]))
-	if !alone {
-		fmt.Fprintf(&text, ", %d unsupported", len(byOutcome[skipped]))
+	fmt.Fprintf(&text, "\n  %d passed, %d failed", len(r.ofOutcome(passed)), len(r.failed()))
+	if !selection {
+		fmt.Fprintf(&text, ", %d unsupported", len(unsupported))
 	}
 	text.WriteString("\n")
-	slices.Sort(byOutcome[failed])
-	for _, name := range byOutcome[failed] {
+	for _, name := range r.failed() {
 		fmt.Fprintf(&text, "  FAIL         %s\n", name)
+		for _, part := range parts[name] {
+			fmt.Fprintf(&text, "                 %s\n", strings.ReplaceAll(part, "_", " "))
+		}
 	}
-	if alone {
-		return text.String()
-	}
-	slices.Sort(byOutcome[skipped])
-	for _, name := range byOutcome[skipped] {
-		fmt.Fprintf(&text, "  unsupported  %s (%s)\n", name, reasons[name])
+	for _, name := range unsupported {
+		if reason := reasons[name]; reason != "" || !selection {
+			fmt.Fprintf(&text, "  unsupported  %s (%s)\n", name, reason)
+		}
 	}
 	return text.String()
 }
 
-type status struct {
-	Result     string
-	Statistics struct{ Passed, Skipped, Failed int }
-}
+// tally counts in how many runs a test failed.
+type tally map[string]int
 
-type profileReport struct {
-	Name     string
-	Core     status
-	Extended *struct {
-		status              `json:",inline"`
-		SupportedFeatures   []string
-		UnsupportedFeatures []string
+func (t tally) add(names []string) {
+	for _, name := range names {
+		t[name]++
 	}
 }
 
-// profiles is the suite's own report, one line for each profile.
-func profiles(path string) (string, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("the suite wrote no report: %w", err)
+func (t tally) String(runs int) string {
+	if len(t) == 0 {
+		return fmt.Sprintf("\n  no test failed in any of %d runs\n", runs)
 	}
-	var report struct{ Profiles []profileReport }
-	if err := yaml.Unmarshal(text, &report); err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
+	var text strings.Builder
+	fmt.Fprintf(&text, "\n  of %d runs failed\n", runs)
+	names := make([]string, 0, len(t))
+	for name := range t {
+		names = append(names, name)
 	}
-	var lines strings.Builder
-	count := func(of status) string {
-		return fmt.Sprintf("%s (%d passed, %d failed, %d skipped)", of.Result, of.Statistics.Passed, of.Statistics.Failed, of.Statistics.Skipped)
-	}
-	for _, profile := range report.Profiles {
-		fmt.Fprintf(&lines, "\n  %s\n    core      %s\n", profile.Name, count(profile.Core))
-		if extended := profile.Extended; extended != nil {
-			fmt.Fprintf(&lines, "    extended  %s\n    features  %d supported, %d not: %s\n", count(extended.status),
-				len(extended.SupportedFeatures), len(extended.UnsupportedFeatures), strings.Join(extended.UnsupportedFeatures, " "))
+	slices.SortFunc(names, func(a, b string) int {
+		if t[a] != t[b] {
+			return t[b] - t[a]
 		}
+		return strings.Compare(a, b)
+	})
+	for _, name := range names {
+		kind := "always"
+		if t[name] < runs {
+			kind = "a flake"
+		}
+		fmt.Fprintf(&text, "  %5d  %s (%s)\n", t[name], name, kind)
 	}
-	fmt.Fprintf(&lines, "\nreport: %s\n", path)
-	return lines.String(), nil
+	return text.String()
 }
