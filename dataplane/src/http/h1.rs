@@ -23,6 +23,9 @@ use crate::observe::flags;
 /// destroy the answer on its way (RFC 9112, 9.6).
 const LINGER: Duration = Duration::from_secs(5);
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
+/// How long a connection that drain finds idle may still take to begin a request, which is then answered with
+/// `Connection: close`. Closed at once, it could meet a request that is on its way.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(stream: Stream, conn: &Conn) {
     let limits = conn.limits();
@@ -78,7 +81,8 @@ pub(super) async fn run(stream: Stream, conn: &Conn) {
     }
 }
 
-/// The first bytes of a request; none if the client left, kept silent too long, or the listener drains.
+/// The first bytes of a request; none if the client left or kept silent too long, which is sooner once the listener
+/// drains.
 async fn first_bytes(
     io: &Io,
     timer: &mut Timer,
@@ -87,14 +91,17 @@ async fn first_bytes(
     watching: &mut bool,
     mut draining: Pin<&mut (impl Future<Output = ()> + Send)>,
 ) -> Option<BytesMut> {
+    let mut until = until;
+    let mut drained = false;
     poll_fn(|cx| {
         if let Poll::Ready(first) = io.poll_first(cx) {
             return Poll::Ready(first.ok().flatten());
         }
         // Polled once for good: it wakes this task, whose waker stays the same.
         let asked = std::mem::replace(watching, true);
-        if (!asked || drain.draining()) && draining.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(None);
+        if !drained && (!asked || drain.draining()) && draining.as_mut().poll(cx).is_ready() {
+            drained = true;
+            until = until.min(Instant::now() + DRAIN_GRACE);
         }
         timer.poll(cx, Some(until)).map(|()| None)
     })

@@ -130,6 +130,23 @@ async fn close_asked_for_is_close_given() {
 }
 
 #[tokio::test]
+async fn a_request_that_meets_a_drain_on_its_way_is_answered() {
+    let backend = Backend::echoing_lines().await;
+    let gateway = Setup::before(backend.address).start().await;
+    let mut client = gateway.connect().await;
+    client.send("GET /1 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(client.response().await.header("connection"), None);
+    gateway.handle.drain();
+    // Whoever had to notice the drain has noticed: the port is closed.
+    while tokio::net::TcpStream::connect(("127.0.0.1", gateway.port)).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    client.send("GET /2 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(client.response().await.header("connection"), Some("close"));
+    assert_eq!(client.rest().await, b"");
+}
+
+#[tokio::test]
 async fn draining_closes_idle_connections_and_lets_requests_finish() {
     let (release, released) = tokio::sync::watch::channel(false);
     let backend = Backend::with_connections(move |backend, mut reader, number| {
