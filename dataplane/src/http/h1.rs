@@ -16,16 +16,13 @@ use super::log::Log;
 use super::request::{self, After, Given};
 use super::timer::Timer;
 use super::upgrade;
-use crate::listen::{DrainSignal, Stream};
+use crate::listen::{DRAIN_GRACE, DrainSignal, Stream};
 use crate::observe::flags;
 
 /// How long, and how much, we read from a client that is still sending when we close: cutting it off at once could
 /// destroy the answer on its way (RFC 9112, 9.6).
 const LINGER: Duration = Duration::from_secs(5);
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
-/// How long a connection that drain finds idle may still take to begin a request, which is then answered with
-/// `Connection: close`. Closed at once, it could meet a request that is on its way.
-const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(stream: Stream, conn: &Conn) {
     let limits = conn.limits();

@@ -22,7 +22,7 @@ use tokio_rustls::StartHandshake;
 use super::client_auth;
 use super::hello::{Alert, read_hello, refuse};
 use super::proxy_protocol::read_header;
-use super::{DrainSignal, Facts, Place, Spoken, Stream};
+use super::{DRAIN_GRACE, DrainSignal, Facts, Place, Spoken, Stream};
 use crate::conn::{ConnInfo, TlsInfo};
 use crate::observe::{Handshake, RefusedConnection};
 use crate::program::Program;
@@ -32,8 +32,6 @@ use crate::worker::Worker;
 
 /// How long to leave the socket alone when the process has no file descriptors left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
-/// How long a connection that drain finds before its first request may still take to begin one.
-const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Acceptor {
     pub(crate) bind: Bind,
@@ -311,12 +309,7 @@ impl Connection {
             refuse(&mut tcp, Alert::InternalError).await;
             return Err(Refused::Handshake(Handshake::NoCertificate));
         };
-        let mut config = Arc::clone(config);
-        if matches!(listener.protocol, ir::ListenerProtocol::TlsTerminate(_)) {
-            // What is spoken inside is between client and backend: none of the client's protocols is answered. The
-            // copy is one of handles, small beside a handshake; tickets stay the listener's.
-            Arc::make_mut(&mut config).alpn_protocols.clear();
-        }
+        let config = Arc::clone(config);
         let clients = program.tls.clients(&listener.key).cloned();
         let tls = StartHandshake::from_parts(hello, tcp).into_stream(config).await.map_err(|error| {
             tracing::debug!(peer = %self.peer, %error, "TLS handshake failed");

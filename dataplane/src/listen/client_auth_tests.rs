@@ -4,7 +4,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ServerConfig};
 
 use super::super::shake::{Authority, Identity, client, shake};
-use super::super::tls::{TlsTable, install_provider};
+use super::super::tls::{Inside, TlsTable, install_provider};
 use super::*;
 
 const VERSIONS: [&rustls::SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
@@ -32,7 +32,7 @@ impl Listener {
             certificates: vec![certificate.key.clone()],
             client_validation: Some(validation(mode, &[&clients])),
         };
-        table.put(&key(), &termination, &|_| Some(Arc::clone(&certificate)));
+        table.put(&key(), Inside::Http, &termination, &|_| Some(Arc::clone(&certificate)));
         Self { server, clients, table }
     }
 
@@ -118,7 +118,7 @@ fn a_resumed_session_is_judged_by_todays_rules() {
     let certificate = listener.server.identity("a.example").certificate("c");
     let termination =
         ir::TlsTermination { certificates: vec![certificate.key.clone()], client_validation: Some(stricter) };
-    listener.table.put(&key(), &termination, &|_| Some(Arc::clone(&certificate)));
+    listener.table.put(&key(), Inside::Http, &termination, &|_| Some(Arc::clone(&certificate)));
     assert!(listener.meet(&client).is_err());
 }
 
@@ -146,7 +146,7 @@ fn without_a_root_nobody_is_let_in_whatever_the_mode() {
                 certificates: vec![certificate.key.clone()],
                 client_validation: Some(ir::ClientValidation { roots, mode }),
             };
-            table.put(&key(), &termination, &|_| Some(Arc::clone(&certificate)));
+            table.put(&key(), Inside::Http, &termination, &|_| Some(Arc::clone(&certificate)));
             assert!(table.config(&key()).is_err() && table.no_client_roots(&key()).is_some());
             assert_eq!(table.unusable_roots(&key()).len(), unusable);
         }
@@ -171,7 +171,7 @@ fn an_unchanged_validation_keeps_the_configuration_and_a_changed_one_does_not() 
     let mut table = TlsTable::default();
     let mut put = |client_validation: Option<ir::ClientValidation>| {
         let termination = ir::TlsTermination { certificates: vec![certificate.key.clone()], client_validation };
-        table.put(&key(), &termination, &|_| Some(Arc::clone(&certificate)));
+        table.put(&key(), Inside::Http, &termination, &|_| Some(Arc::clone(&certificate)));
         Arc::clone(table.config(&key()).unwrap())
     };
     let require = || Some(validation(ir::ClientValidationMode::Require, &[&authority]));

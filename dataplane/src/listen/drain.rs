@@ -1,5 +1,7 @@
 //! How connections learn that their listener goes away.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,10 @@ pub(crate) enum DrainState {
 /// could fire: a receiver made afterwards would never see a change.
 #[derive(Clone, Debug)]
 pub(crate) struct DrainSignal(watch::Receiver<DrainState>);
+
+/// How long a connection that drain finds between requests, or before the first, may still take to begin one. Closed at
+/// once, it could meet a request that is on its way.
+pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 impl DrainSignal {
     pub(crate) fn new(receiver: watch::Receiver<DrainState>) -> Self {

@@ -21,10 +21,19 @@ pub(crate) struct TlsTable {
     listeners: imbl::OrdMap<ir::ListenerKey, Arc<ListenerTls>>,
 }
 
+/// What TLS carries at a listener that ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inside {
+    Http,
+    /// Between client and backend: none of the client's protocols is answered.
+    Bytes,
+}
+
 /// One listener's TLS, or why it has none.
 #[derive(Debug)]
 pub(crate) struct ListenerTls {
-    /// What it was built from: equal material keeps the configuration.
+    /// What it was built from: equal material, for the same inside, keeps the configuration.
+    inside: Inside,
     material: Vec<Arc<ir::Certificate>>,
     validation: Option<ir::ClientValidation>,
     /// None: clients are not asked for a certificate.
@@ -92,6 +101,7 @@ impl TlsTable {
     pub(crate) fn put(
         &mut self,
         listener: &ir::ListenerKey,
+        inside: Inside,
         termination: &ir::TlsTermination,
         certificate: &dyn Fn(&ir::CertificateKey) -> Option<Arc<ir::Certificate>>,
     ) {
@@ -100,7 +110,10 @@ impl TlsTable {
         let material: Vec<_> = found.iter().filter_map(|(_, found)| found.clone()).collect();
         let complete = material.len() == found.len();
         let known = self.listeners.get(listener);
-        if complete && known.is_some_and(|tls| tls.material == material && tls.validation == *client_validation) {
+        let same = |tls: &Arc<ListenerTls>| {
+            tls.inside == inside && tls.material == material && tls.validation == *client_validation
+        };
+        if complete && known.is_some_and(same) {
             return;
         }
         let provider = install_provider();
@@ -125,17 +138,18 @@ impl TlsTable {
         let config = match &clients {
             _ if certificates.is_empty() => Err(BrokenListener::NoCertificate),
             Some(Err(broken)) => Err(broken.clone().into()),
-            Some(Ok(clients)) => Ok(server_config(certificates, Some(clients), provider)),
-            None => Ok(server_config(certificates, None, provider)),
+            Some(Ok(clients)) => Ok(server_config(inside, certificates, Some(clients), provider)),
+            None => Ok(server_config(inside, certificates, None, provider)),
         };
         let validation = client_validation.clone();
         // Broken TLS is built anew each time: no ticket of it is worth keeping.
-        let tls = ListenerTls { material, validation, clients, config, unusable, unusable_roots };
+        let tls = ListenerTls { inside, material, validation, clients, config, unusable, unusable_roots };
         self.listeners.insert(listener.clone(), Arc::new(tls));
     }
 }
 
 fn server_config(
+    inside: Inside,
     certificates: Vec<Served>,
     clients: Option<&Arc<Clients>>,
     provider: Arc<CryptoProvider>,
@@ -149,7 +163,10 @@ fn server_config(
         Some(clients) => builder.with_client_cert_verifier(clients.verifier()),
     };
     let mut config = builder.with_cert_resolver(resolver);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = match inside {
+        Inside::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        Inside::Bytes => Vec::new(),
+    };
     // Tickets only: a session cache would be memory that clients fill. Each configuration has keys of its own, so a
     // session of one listener means nothing to another.
     config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -29,6 +29,16 @@ fn key() -> ir::ListenerKey {
 }
 
 #[test]
+fn what_tls_carries_decides_which_protocols_are_answered() {
+    let certificate = certificate("a", &["a.example"]);
+    let mut table = TlsTable::default();
+    for (inside, protocols) in [(Inside::Http, 2), (Inside::Bytes, 0), (Inside::Http, 2)] {
+        table.put(&key(), inside, &termination(&["a"]), &|_| Some(Arc::clone(&certificate)));
+        assert_eq!(table.config(&key()).unwrap().alpn_protocols.len(), protocols);
+    }
+}
+
+#[test]
 fn the_first_certificate_that_covers_the_name_is_served_else_the_first() {
     let provider = install_provider();
     let served = |names: &[&str]| Served::new(&certificate("c", names), &provider).unwrap();
@@ -47,11 +57,11 @@ fn the_first_certificate_that_covers_the_name_is_served_else_the_first() {
 fn unchanged_material_keeps_its_configuration_and_its_tickets() {
     let mut table = TlsTable::default();
     let (a, b) = (certificate("a", &["a.example"]), certificate("a", &["a.example"]));
-    table.put(&key(), &termination(&["a"]), &|_| Some(Arc::clone(&a)));
+    table.put(&key(), Inside::Http, &termination(&["a"]), &|_| Some(Arc::clone(&a)));
     let first = Arc::clone(table.config(&key()).unwrap());
-    table.put(&key(), &termination(&["a"]), &|_| Some(Arc::clone(&a)));
+    table.put(&key(), Inside::Http, &termination(&["a"]), &|_| Some(Arc::clone(&a)));
     assert!(Arc::ptr_eq(&first, table.config(&key()).unwrap()));
-    table.put(&key(), &termination(&["a"]), &|_| Some(Arc::clone(&b)));
+    table.put(&key(), Inside::Http, &termination(&["a"]), &|_| Some(Arc::clone(&b)));
     assert!(!Arc::ptr_eq(&first, table.config(&key()).unwrap()), "a rotation serves the new certificate");
 }
 
@@ -59,17 +69,17 @@ fn unchanged_material_keeps_its_configuration_and_its_tickets() {
 fn a_listener_without_a_usable_certificate_refuses_and_says_why() {
     let mut table = TlsTable::default();
     assert!(table.config(&key()).is_err());
-    table.put(&key(), &termination(&["a"]), &|_| None);
+    table.put(&key(), Inside::Http, &termination(&["a"]), &|_| None);
     assert!(table.config(&key()).is_err());
     assert_eq!(table.unusable(&key()).len(), 1);
 
     let (a, other) = (certificate("a", &["a.example"]), certificate("b", &["b.example"]));
     let mixed = Arc::new(ir::Certificate { private_key: other.private_key.clone(), ..(*a).clone() });
-    table.put(&key(), &termination(&["a"]), &|_| Some(Arc::clone(&mixed)));
+    table.put(&key(), Inside::Http, &termination(&["a"]), &|_| Some(Arc::clone(&mixed)));
     assert!(table.config(&key()).is_err());
     assert!(table.unusable(&key())[0].1.contains("pair"), "{:?}", table.unusable(&key()));
 
-    table.put(&key(), &termination(&["a", "gone"]), &|key| (&*key.name == "a").then(|| Arc::clone(&a)));
+    table.put(&key(), Inside::Http, &termination(&["a", "gone"]), &|key| (&*key.name == "a").then(|| Arc::clone(&a)));
     assert!(table.config(&key()).is_ok(), "what is left is served");
     assert_eq!(table.unusable(&key()).len(), 1);
 }
@@ -78,7 +88,7 @@ fn a_listener_without_a_usable_certificate_refuses_and_says_why() {
 fn is_served(authority: &Authority, identity: &Identity, what: &str) {
     let mut table = TlsTable::default();
     let served = identity.certificate("a");
-    table.put(&key(), &termination(&["a"]), &|_| Some(Arc::clone(&served)));
+    table.put(&key(), Inside::Http, &termination(&["a"]), &|_| Some(Arc::clone(&served)));
     let server = table.config(&key()).unwrap_or_else(|_| panic!("{what}: {:?}", table.unusable(&key())));
     for version in [&TLS12, &TLS13] {
         let (client, _) = shake(&client(&authority.root, None, version), server, "a.example").expect(what);

@@ -10,11 +10,10 @@ use portcullis_router::{Router, Streams};
 use portcullis_wire::{Digests, Version};
 
 use super::lives::Lives;
-use super::rule::{cors, mirrors, references};
+use super::rule::{compile_pick, compile_rule, compile_target, references};
 use super::slots::Slots;
-use super::{CompiledMirror, CompiledTarget, Program, RuleState, StreamState, stream};
-use crate::http::{InvalidSession, Persistence};
-use crate::listen::{Facts, Life, Place, TlsTable, facts};
+use super::{Program, RuleState, StreamState, stream};
+use crate::listen::{Facts, Inside, Life, Place, TlsTable, facts};
 use crate::observe::{Metrics, RuleMetrics, StreamMetrics};
 use crate::upstream::{BackendProgram, Upkeep, WeightedPick};
 
@@ -56,9 +55,9 @@ pub(crate) struct Compiler {
 
 /// What a rule keeps from program to program.
 #[derive(Debug)]
-struct Retained<M> {
-    metrics: Arc<M>,
-    pick: Arc<WeightedPick>,
+pub(super) struct Retained<M> {
+    pub(super) metrics: Arc<M>,
+    pub(super) pick: Arc<WeightedPick>,
 }
 
 /// What a set of changes asks to be compiled, beside routes.
@@ -289,13 +288,13 @@ impl Compiler {
     }
 
     fn compile_tls(&mut self, key: &ir::ListenerKey) {
-        match self.snapshot.config.listeners.get(key).and_then(|listener| listener.protocol.termination()) {
-            Some(termination) => {
-                let certificates = &self.snapshot.live.certificates;
-                self.tls.put(key, termination, &|key| certificates.get(key).cloned());
-            }
-            None => self.tls.remove(key),
-        }
+        let (inside, termination) = match self.snapshot.config.listeners.get(key).map(|listener| &listener.protocol) {
+            Some(ir::ListenerProtocol::Https(termination)) => (Inside::Http, termination),
+            Some(ir::ListenerProtocol::TlsTerminate(termination)) => (Inside::Bytes, termination),
+            _ => return self.tls.remove(key),
+        };
+        let certificates = &self.snapshot.live.certificates;
+        self.tls.put(key, inside, termination, &|key| certificates.get(key).cloned());
     }
 
     fn compile_routes(&mut self, changes: &[Change]) {
@@ -337,73 +336,6 @@ impl Compiler {
                 metrics.streams.remove_rule(&route.key);
             }
         }
-    }
-}
-
-fn compile_target(target: &ir::Target, slots: &Slots) -> CompiledTarget {
-    match target {
-        // Every key that a rule names has been given a slot before.
-        ir::Target::Backend(key) => {
-            slots.get(key).map_or(CompiledTarget::Fail(ir::Failure::InvalidBackend), CompiledTarget::Backend)
-        }
-        ir::Target::Invalid(failure) => CompiledTarget::Fail(*failure),
-    }
-}
-
-/// The state of the same weights goes on.
-fn compile_pick(
-    weights: &[u32],
-    kept: Option<&Arc<WeightedPick>>,
-    single: &Arc<WeightedPick>,
-    workers: usize,
-) -> Arc<WeightedPick> {
-    match kept {
-        _ if single.same_weights(weights) => Arc::clone(single),
-        Some(kept) if kept.same_weights(weights) => Arc::clone(kept),
-        _ => Arc::new(WeightedPick::new(weights, workers)),
-    }
-}
-
-fn compile_rule(
-    route: &ir::Route,
-    kept: Option<&Retained<RuleMetrics>>,
-    slots: &Slots,
-    single: &Arc<WeightedPick>,
-    metrics: &Metrics,
-    workers: usize,
-) -> RuleState {
-    let backends = match &route.action {
-        ir::Action::Forward(backends) => backends.as_slice(),
-        ir::Action::Redirect(_) | ir::Action::Fail(_) => &[],
-    };
-    let target = |target: &ir::Target| compile_target(target, slots);
-    let compile_mirrors = |filters: &[ir::Filter]| -> Box<[CompiledMirror]> {
-        mirrors(filters).map(|mirror| (target(&mirror.target), mirror.share)).collect()
-    };
-    let weights: Vec<u32> = backends.iter().map(|backend| backend.weight).collect();
-    let pick = compile_pick(&weights, kept.map(|kept| &kept.pick), single, workers);
-    let mut targets: Box<[CompiledTarget]> = backends.iter().map(|backend| target(&backend.target)).collect();
-    let persistence = Persistence::compile(route).unwrap_or_else(|InvalidSession| {
-        // Broken means denied: requests of one session would be spread over all endpoints.
-        targets.fill(CompiledTarget::Fail(ir::Failure::InvalidFilter));
-        None
-    });
-    let backend_cors: Box<[_]> = backends.iter().map(|backend| cors(&backend.filters)).collect();
-    let any_mirror = backends.iter().any(|backend| mirrors(&backend.filters).next().is_some());
-    RuleState {
-        metrics: kept.map_or_else(|| metrics.rule(&route.key), |kept| Arc::clone(&kept.metrics)),
-        pick,
-        persistence,
-        targets,
-        mirrors: compile_mirrors(&route.filters),
-        backend_mirrors: if any_mirror {
-            backends.iter().map(|backend| compile_mirrors(&backend.filters)).collect()
-        } else {
-            Box::default()
-        },
-        cors: cors(&route.filters),
-        backend_cors: if backend_cors.iter().any(Option::is_some) { backend_cors } else { Box::default() },
-        grpc: route.key.kind == ir::RouteKind::GrpcRoute,
     }
 }
 

@@ -20,7 +20,7 @@ use portcullis_wire::{Digests, Version};
 
 pub(crate) use compile::{Compiler, Rejected};
 pub(crate) use cors::{Allowed, CompiledCors};
-pub(crate) use rule::{CompiledMirror, CompiledTarget, RuleState};
+pub(crate) use rule::{CompiledTarget, RuleState};
 pub(crate) use stream::StreamState;
 
 use crate::listen::{Facts, Life, Place, TlsTable};

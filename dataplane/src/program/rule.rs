@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use portcullis_ir as ir;
 
+use super::compile::Retained;
+use super::slots::Slots;
 use super::{BackendSlot, CompiledCors};
-use crate::http::Persistence;
-use crate::observe::RuleMetrics;
+use crate::http::{InvalidSession, Persistence};
+use crate::observe::{Metrics, RuleMetrics};
 use crate::upstream::WeightedPick;
 
 #[derive(Debug)]
@@ -58,6 +60,73 @@ impl RuleState {
     }
 }
 
+pub(super) fn compile_target(target: &ir::Target, slots: &Slots) -> CompiledTarget {
+    match target {
+        // Every key that a rule names has been given a slot before.
+        ir::Target::Backend(key) => {
+            slots.get(key).map_or(CompiledTarget::Fail(ir::Failure::InvalidBackend), CompiledTarget::Backend)
+        }
+        ir::Target::Invalid(failure) => CompiledTarget::Fail(*failure),
+    }
+}
+
+/// The state of the same weights goes on.
+pub(super) fn compile_pick(
+    weights: &[u32],
+    kept: Option<&Arc<WeightedPick>>,
+    single: &Arc<WeightedPick>,
+    workers: usize,
+) -> Arc<WeightedPick> {
+    match kept {
+        _ if single.same_weights(weights) => Arc::clone(single),
+        Some(kept) if kept.same_weights(weights) => Arc::clone(kept),
+        _ => Arc::new(WeightedPick::new(weights, workers)),
+    }
+}
+
+pub(super) fn compile_rule(
+    route: &ir::Route,
+    kept: Option<&Retained<RuleMetrics>>,
+    slots: &Slots,
+    single: &Arc<WeightedPick>,
+    metrics: &Metrics,
+    workers: usize,
+) -> RuleState {
+    let backends = match &route.action {
+        ir::Action::Forward(backends) => backends.as_slice(),
+        ir::Action::Redirect(_) | ir::Action::Fail(_) => &[],
+    };
+    let target = |target: &ir::Target| compile_target(target, slots);
+    let compile_mirrors = |filters: &[ir::Filter]| -> Box<[CompiledMirror]> {
+        mirrors(filters).map(|mirror| (target(&mirror.target), mirror.share)).collect()
+    };
+    let weights: Vec<u32> = backends.iter().map(|backend| backend.weight).collect();
+    let pick = compile_pick(&weights, kept.map(|kept| &kept.pick), single, workers);
+    let mut targets: Box<[CompiledTarget]> = backends.iter().map(|backend| target(&backend.target)).collect();
+    let persistence = Persistence::compile(route).unwrap_or_else(|InvalidSession| {
+        // Broken means denied: requests of one session would be spread over all endpoints.
+        targets.fill(CompiledTarget::Fail(ir::Failure::InvalidFilter));
+        None
+    });
+    let backend_cors: Box<[_]> = backends.iter().map(|backend| cors(&backend.filters)).collect();
+    let any_mirror = backends.iter().any(|backend| mirrors(&backend.filters).next().is_some());
+    RuleState {
+        metrics: kept.map_or_else(|| metrics.rule(&route.key), |kept| Arc::clone(&kept.metrics)),
+        pick,
+        persistence,
+        targets,
+        mirrors: compile_mirrors(&route.filters),
+        backend_mirrors: if any_mirror {
+            backends.iter().map(|backend| compile_mirrors(&backend.filters)).collect()
+        } else {
+            Box::default()
+        },
+        cors: cors(&route.filters),
+        backend_cors: if backend_cors.iter().any(Option::is_some) { backend_cors } else { Box::default() },
+        grpc: route.key.kind == ir::RouteKind::GrpcRoute,
+    }
+}
+
 /// The backends that a rule names, in any of its parts, one entry for each time it names one.
 pub(super) fn references(route: &ir::Route) -> impl Iterator<Item = &ir::BackendKey> {
     let backends = match &route.action {
@@ -74,7 +143,7 @@ pub(super) fn references(route: &ir::Route) -> impl Iterator<Item = &ir::Backend
 }
 
 /// The first CORS filter of a list; the API allows one.
-pub(super) fn cors(filters: &[ir::Filter]) -> Option<Box<CompiledCors>> {
+fn cors(filters: &[ir::Filter]) -> Option<Box<CompiledCors>> {
     let cors = filters.iter().find_map(|filter| match filter {
         ir::Filter::Cors(cors) => Some(cors),
         ir::Filter::RequestHeaders(_)
@@ -85,7 +154,7 @@ pub(super) fn cors(filters: &[ir::Filter]) -> Option<Box<CompiledCors>> {
     cors.map(|cors| Box::new(CompiledCors::new(cors)))
 }
 
-pub(super) fn mirrors(filters: &[ir::Filter]) -> impl Iterator<Item = &ir::Mirror> {
+fn mirrors(filters: &[ir::Filter]) -> impl Iterator<Item = &ir::Mirror> {
     filters.iter().filter_map(|filter| match filter {
         ir::Filter::Mirror(mirror) => Some(mirror),
         ir::Filter::RequestHeaders(_)

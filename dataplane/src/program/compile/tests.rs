@@ -6,6 +6,7 @@ use portcullis_router::{Bind, Outcome, Request};
 use proptest::prelude::*;
 
 use super::*;
+use crate::program::CompiledTarget;
 
 fn gateway() -> ir::GatewayKey {
     ir::GatewayKey::new("ns", "gw")
