@@ -20,9 +20,6 @@ const TOO_LONG_FILE: usize = 600;
 const LONG_FILES: &[(&str, &str)] = &[
     ("controller/translate/tests/laws/world.rs", "one generator per kind, and all of them refer to each other's names"),
     ("dataplane/src/http/exchange.rs", "one state machine, read from top to bottom"),
-    ("dataplane/src/http/forward.rs", "the order of a request's tries, which is one decision"),
-    ("dataplane/src/observe/metrics.rs", "one table of series"),
-    ("dataplane/src/program/compile.rs", "one pass over what changed"),
 ];
 
 /// Crates without a clock, I/O, randomness or async: what they compute follows from their arguments.

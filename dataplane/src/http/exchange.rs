@@ -3,6 +3,7 @@
 //! Neither side's writes ever wait, so one task can do everything: it waits for whatever comes next from either side,
 //! and stops taking from one while more than [`BOUND`] waits to be sent to the other.
 
+use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{Context, Poll};
@@ -356,14 +357,11 @@ impl Exchange<'_, '_> {
         let status = head.status.as_u16();
         // The backend may have chosen one of several.
         let chosen = head.headers.get(http::header::UPGRADE).unwrap_or(protocol);
-        match &self.mark {
-            None => h1.send_upgrade(&head.headers, chosen),
-            Some(mark) => {
-                let mut headers = head.headers.clone();
-                mark.put(&mut headers);
-                h1.send_upgrade(&headers, chosen);
-            }
+        let mut headers = Cow::Borrowed(&head.headers);
+        if let Some(mark) = &self.mark {
+            mark.put(headers.to_mut());
         }
+        h1.send_upgrade(&headers, chosen);
         // Always there: upgrades are asked for on HTTP/1 connections only.
         let Some(upgraded) = self.up.upgrade() else { return Ended::Broken };
         self.log.answered_at = Some(Instant::now());

@@ -30,12 +30,7 @@ use super::timer::Timer;
 use super::{grpc, retry, route};
 use crate::observe::{ConnectOutcome, RetryCause, flags};
 use crate::program::{CompiledCors, CompiledTarget, Program, RuleState};
-use crate::upstream::{BackendProgram, ConnectError, EndpointRef, Upstream, Want};
-
-/// How long connecting may take when nothing else bounds it; the backend's own timeout is shorter.
-const CONNECT_BOUND: Duration = Duration::from_secs(60);
-/// How long the first request for a name waits for its addresses.
-const RESOLVE_BOUND: Duration = Duration::from_secs(5);
+use crate::upstream::{BackendProgram, CONNECT_BOUND, ConnectError, EndpointRef, Upstream, Want};
 
 /// Where a request goes. Borrows from the program that decided it.
 pub(super) struct Forward<'p> {
@@ -176,7 +171,7 @@ impl Tries<'_> {
             log.attempts += 1;
             let kept = match self.kept.take() {
                 Some(kept) => Some(kept),
-                None => self.pick(conn, avoid.as_deref()).await,
+                None => conn.worker.upstreams.pick_resolved(self.forward.backend, avoid.as_deref()).await,
             };
             let endpoint = match kept {
                 Some(endpoint) => endpoint,
@@ -194,7 +189,7 @@ impl Tries<'_> {
                     return Ended::Broken;
                 }
                 Some(Err(error)) => {
-                    self.count(conn, error);
+                    conn.worker.shared.metrics.upstream_connect(error.into());
                     let late = self.limits.total.is_some_and(|total| total <= Instant::now());
                     if late || !error.blames_endpoint() || !self.may_reconnect(log) {
                         return Ended::Failed(if late { Failure::UPSTREAM_TIMEOUT } else { unreachable(error) }, None);
@@ -338,20 +333,6 @@ impl Tries<'_> {
         Some(head)
     }
 
-    async fn pick(
-        &self,
-        conn: &Conn,
-        avoid: Option<&crate::upstream::Endpoint>,
-    ) -> Option<crate::upstream::EndpointRef> {
-        let backend = self.forward.backend;
-        if let Some(endpoint) = conn.worker.upstreams.pick(backend, avoid) {
-            return Some(endpoint);
-        }
-        // Names that were never resolved: the first request waits instead of failing. At once for everything else.
-        let _ = tokio::time::timeout(RESOLVE_BOUND, backend.resolved_once()).await;
-        conn.worker.upstreams.pick(backend, avoid)
-    }
-
     fn note_connected(&self, conn: &Conn, up: &Upstream, log: &mut Log, now: Instant) -> Instant {
         let metrics = &conn.worker.shared.metrics;
         if up.reused() {
@@ -362,16 +343,6 @@ impl Tries<'_> {
         let connected = Instant::now();
         log.connect = Some(connected.saturating_duration_since(now));
         connected
-    }
-
-    fn count(&self, conn: &Conn, error: ConnectError) {
-        conn.worker.shared.metrics.upstream_connect(match error {
-            ConnectError::Refused => ConnectOutcome::Refused,
-            ConnectError::Timeout => ConnectOutcome::Timeout,
-            ConnectError::Tls(_) => ConnectOutcome::Tls,
-            ConnectError::Overloaded => ConnectOutcome::Limit,
-            ConnectError::Misconfigured | ConnectError::Protocol => ConnectOutcome::Other,
-        });
     }
 }
 

@@ -10,7 +10,7 @@ use portcullis_wire::Figures;
 
 use super::exposition::Exposition;
 use super::stream::StreamRules;
-use super::{Counter, Flags, Gauge, Outcomes, RuleMetrics};
+use super::{ConnectOutcome, Counter, Flags, Gauge, Outcomes, RuleMetrics};
 
 /// Counts panics of the whole process: a panic hook has no data plane to report to.
 pub(crate) static PANICS: AtomicU64 = AtomicU64::new(0);
@@ -86,17 +86,6 @@ pub(crate) enum RefusedConnection {
     NoListener,
     /// Nothing was sent in time.
     Timeout,
-}
-
-/// How an attempt to connect upstream ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ConnectOutcome {
-    Connected,
-    Refused,
-    Timeout,
-    Tls,
-    Limit,
-    Other,
 }
 
 impl Metrics {
@@ -308,22 +297,6 @@ impl RefusedConnection {
             Self::ProxyProtocol => "proxy_protocol",
             Self::NoListener => "no_listener",
             Self::Timeout => "timeout",
-        }
-    }
-}
-
-impl ConnectOutcome {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Connected, Self::Refused, Self::Timeout, Self::Tls, Self::Limit, Self::Other];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Connected => "connected",
-            Self::Refused => "refused",
-            Self::Timeout => "timeout",
-            Self::Tls => "tls",
-            Self::Limit => "limit",
-            Self::Other => "other",
         }
     }
 }

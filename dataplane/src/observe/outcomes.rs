@@ -1,7 +1,8 @@
-//! What became of requests beyond their HTTP status: why they were tried again, and how gRPC calls ended.
+//! What became of requests beyond their HTTP status: why they were tried again, and how gRPC calls and connects ended.
 
 use super::Counter;
 use super::exposition::Exposition;
+use crate::upstream::ConnectError;
 
 #[derive(Debug, Default)]
 pub(crate) struct Outcomes {
@@ -22,6 +23,17 @@ pub(crate) enum RetryCause {
     Status,
     /// The try took longer than the rule's `backendRequest`.
     Timeout,
+}
+
+/// How an attempt to connect upstream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConnectOutcome {
+    Connected,
+    Refused,
+    Timeout,
+    Tls,
+    Limit,
+    Other,
 }
 
 /// By number.
@@ -86,6 +98,34 @@ impl RetryCause {
             Self::Unprocessed => "unprocessed",
             Self::Status => "status",
             Self::Timeout => "timeout",
+        }
+    }
+}
+
+impl ConnectOutcome {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Connected, Self::Refused, Self::Timeout, Self::Tls, Self::Limit, Self::Other];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Refused => "refused",
+            Self::Timeout => "timeout",
+            Self::Tls => "tls",
+            Self::Limit => "limit",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl From<ConnectError> for ConnectOutcome {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Refused => Self::Refused,
+            ConnectError::Timeout => Self::Timeout,
+            ConnectError::Tls(_) => Self::Tls,
+            ConnectError::Overloaded => Self::Limit,
+            ConnectError::Misconfigured | ConnectError::Protocol => Self::Other,
         }
     }
 }

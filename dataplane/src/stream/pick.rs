@@ -1,20 +1,15 @@
 //! A way to a backend: an endpoint that answers, or why there is none.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::session::Session;
 use crate::observe::{ConnectOutcome, Outcome};
-use crate::upstream::{BackendProgram, Carry, ConnectError, Endpoint, EndpointRef, Raw};
+use crate::upstream::{BackendProgram, CONNECT_BOUND, Carry, ConnectError, Endpoint, EndpointRef, Raw};
 use crate::worker::Worker;
 
 /// Endpoints tried for one connection.
 const MAX_TRIES: u32 = 3;
-/// How long all tries may take together; a single one ends by the backend's own connect timeout.
-const CONNECT_BOUND: Duration = Duration::from_secs(60);
-/// How long the first connection for a name waits for its addresses.
-const RESOLVE_BOUND: Duration = Duration::from_secs(5);
-
 /// Connects to an endpoint of the backend. Nothing of the client's has been sent while that is not done, so every
 /// failure may be tried on another endpoint.
 pub(super) async fn connect(
@@ -23,11 +18,12 @@ pub(super) async fn connect(
     carry: Carry,
     session: &mut Session,
 ) -> Result<(EndpointRef, Raw), Outcome> {
+    // For all tries together; a single one ends by the backend's own connect timeout.
     let deadline = Instant::now() + CONNECT_BOUND;
     let mut avoid: Option<Arc<Endpoint>> = None;
     let mut last = Outcome::NoEndpoints;
     while session.attempts < MAX_TRIES {
-        let Some(endpoint) = endpoint(worker, backend, avoid.as_deref()).await else { return Err(last) };
+        let Some(endpoint) = worker.upstreams.pick_resolved(backend, avoid.as_deref()).await else { return Err(last) };
         if avoid.as_ref().is_some_and(|avoid| avoid.address() == endpoint.address()) {
             // There is no other.
             return Err(last);
@@ -42,7 +38,7 @@ pub(super) async fn connect(
             }
             Err(error) => {
                 tracing::debug!(endpoint = %endpoint.address(), %error, "no connection");
-                metrics.upstream_connect(counted(error));
+                metrics.upstream_connect(error.into());
                 if error == ConnectError::Misconfigured {
                     return Err(Outcome::Invalid);
                 }
@@ -55,23 +51,4 @@ pub(super) async fn connect(
         }
     }
     Err(last)
-}
-
-async fn endpoint(worker: &Worker, backend: &BackendProgram, avoid: Option<&Endpoint>) -> Option<EndpointRef> {
-    if let Some(endpoint) = worker.upstreams.pick(backend, avoid) {
-        return Some(endpoint);
-    }
-    // Names that were never resolved: the first connection waits instead of failing. At once for everything else.
-    let _ = tokio::time::timeout(RESOLVE_BOUND, backend.resolved_once()).await;
-    worker.upstreams.pick(backend, avoid)
-}
-
-fn counted(error: ConnectError) -> ConnectOutcome {
-    match error {
-        ConnectError::Refused => ConnectOutcome::Refused,
-        ConnectError::Timeout => ConnectOutcome::Timeout,
-        ConnectError::Tls(_) => ConnectOutcome::Tls,
-        ConnectError::Overloaded => ConnectOutcome::Limit,
-        ConnectError::Misconfigured | ConnectError::Protocol => ConnectOutcome::Other,
-    }
 }

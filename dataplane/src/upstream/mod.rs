@@ -47,5 +47,5 @@ pub(crate) use retries::RetryToken;
 pub(crate) use session::Upstream;
 pub(crate) use sticky::{Seal, Token, backend_mark};
 pub(crate) use upgraded::Upgraded;
-pub(crate) use upstreams::{Upstreams, Want};
+pub(crate) use upstreams::{CONNECT_BOUND, Upstreams, Want};
 pub(crate) use weighted::WeightedPick;

@@ -1,7 +1,7 @@
 //! A worker's way to all backends.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use portcullis_ir as ir;
 
@@ -18,6 +18,11 @@ use super::stream::{OpenGuard, Stream};
 use super::tls::plain_identity;
 use super::wire::Wire;
 use crate::settings::HttpLimits;
+
+/// How long connecting may take when nothing else bounds it; the backend's own timeout is shorter.
+pub(crate) const CONNECT_BOUND: Duration = Duration::from_secs(60);
+/// How long the first who asks for a name waits for its addresses.
+const RESOLVE_BOUND: Duration = Duration::from_secs(5);
 
 /// What kind of connection a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +52,20 @@ impl Upstreams {
     /// An endpoint for one request, counted as in flight until dropped; `avoid` is the one that a retry comes from.
     pub(crate) fn pick(&self, backend: &BackendProgram, avoid: Option<&Endpoint>) -> Option<EndpointRef> {
         backend.pick(&self.rng, avoid)
+    }
+
+    /// As [`Upstreams::pick`]. Names that were never resolved: whoever asks first waits instead of failing. At once for
+    /// everything else.
+    pub(crate) async fn pick_resolved(
+        &self,
+        backend: &BackendProgram,
+        avoid: Option<&Endpoint>,
+    ) -> Option<EndpointRef> {
+        if let Some(endpoint) = self.pick(backend, avoid) {
+            return Some(endpoint);
+        }
+        let _ = tokio::time::timeout(RESOLVE_BOUND, backend.resolved_once()).await;
+        self.pick(backend, avoid)
     }
 
     /// A connection to the endpoint, as the backend asks: a kept one that is still good, a place on a shared one, or a
