@@ -11,7 +11,7 @@ use crate::child::{Launch, Running};
 use crate::client::{self, Shape};
 
 /// Requests of the shorter run; the longer has five times as many, still fewer than a connection may carry.
-const REQUESTS: usize = 1920;
+pub const REQUESTS: usize = 1920;
 /// Under cachegrind 50,000 routes take their time to load.
 const START: Duration = Duration::from_secs(240);
 const STOP: Duration = Duration::from_secs(60);
@@ -25,6 +25,8 @@ const TUNABLES: (&str, &str) =
 pub struct Load {
     pub shape: Shape,
     pub concurrency: usize,
+    /// Of the shorter run.
+    pub requests: usize,
 }
 
 /// Instructions per request: two runs side by side, of N and of 5N requests. `launch` is asked once for each, for ports of its own.
@@ -32,10 +34,10 @@ pub async fn per_request(load: Load, mut launch: impl FnMut(&Path) -> anyhow::Re
     let (short_folder, long_folder) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let (short_launch, long_launch) = (launch(short_folder.path())?, launch(long_folder.path())?);
     let (short, long) = tokio::try_join!(
-        serve(&short_launch, load, REQUESTS, short_folder.path()),
-        serve(&long_launch, load, 5 * REQUESTS, long_folder.path())
+        serve(&short_launch, load, load.requests, short_folder.path()),
+        serve(&long_launch, load, 5 * load.requests, long_folder.path())
     )?;
-    difference(short, long, 4 * REQUESTS)
+    difference(short, long, 4 * load.requests)
 }
 
 async fn serve(launch: &Launch, load: Load, requests: usize, folder: &Path) -> anyhow::Result<u64> {

@@ -20,6 +20,17 @@ pub struct Launch {
     pub listen: SocketAddr,
 }
 
+impl Launch {
+    /// On one processor: itself, and what it starts.
+    #[must_use]
+    pub fn pinned(self, core: usize) -> Self {
+        let Self { program, arguments, listen } = self;
+        let mut all: Vec<OsString> = vec!["-c".into(), core.to_string().into(), program.into()];
+        all.extend(arguments);
+        Self { program: "taskset".into(), arguments: all, listen }
+    }
+}
+
 /// A running process. Dropping it kills it by its id, on every way out of the run.
 #[derive(Debug)]
 pub struct Running {
@@ -57,6 +68,14 @@ impl Running {
         self.child.id().unwrap_or_default()
     }
 
+    /// Fails with its last words if it has ended.
+    pub fn check(&mut self) -> anyhow::Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => bail!("{} has ended with {status}: {}", self.name, self.last_words()),
+            None => Ok(()),
+        }
+    }
+
     /// Waits until something accepts connections at `address`. A refused connection costs the process nothing that could be counted.
     pub async fn listening(&mut self, address: SocketAddr, limit: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + limit;
@@ -88,6 +107,11 @@ impl Running {
             ensure!(Instant::now() < deadline, "{} is never idle", self.name);
             before = now;
         }
+    }
+
+    /// Sends a signal and goes on.
+    pub async fn signal(&self, name: &str) -> anyhow::Result<()> {
+        signal(self.id(), name).await
     }
 
     /// Asks the process to end and waits until it has.
@@ -147,7 +171,8 @@ pub fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-async fn signal(id: u32, name: &str) -> anyhow::Result<()> {
+/// Sends a signal to a process by its id.
+pub async fn signal(id: u32, name: &str) -> anyhow::Result<()> {
     // The shell's own `kill`: sending a signal from here would need unsafe code.
     let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {id}")).stderr(Stdio::null()).status().await?;
     if !status.success() {

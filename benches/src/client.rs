@@ -24,15 +24,21 @@ pub enum Shape {
 }
 
 impl Shape {
+    /// As long as a signed token is.
+    #[must_use]
+    pub fn token() -> String {
+        "0123456789abcdefghijklmnopqrstuvwxyz".repeat(15)
+    }
+
     #[must_use]
     pub fn bytes(self) -> String {
         match self {
             Self::Plain => "GET / HTTP/1.1\r\nHost: bench.localhost\r\n\r\n".to_owned(),
             Self::Routed { route } => {
-                let token = "0123456789abcdefghijklmnopqrstuvwxyz".repeat(15);
                 format!(
-                    "GET {}/item HTTP/1.1\r\nHost: bench.localhost\r\nx-version: v1\r\nAuthorization: Bearer {token}\r\n\r\n",
-                    prefix(route)
+                    "GET {}/item HTTP/1.1\r\nHost: bench.localhost\r\nx-version: v1\r\nAuthorization: Bearer {}\r\n\r\n",
+                    prefix(route),
+                    Self::token()
                 )
             }
         }

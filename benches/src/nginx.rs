@@ -49,7 +49,9 @@ fn configured(folder: &Path, listen: SocketAddr, servers: &str) -> anyhow::Resul
     Ok(Launch { program: program(), arguments, listen })
 }
 
-fn program() -> PathBuf {
+/// Where nginx is.
+#[must_use]
+pub fn program() -> PathBuf {
     // Debian keeps it where a user's PATH does not look.
     let debian = PathBuf::from("/usr/sbin/nginx");
     if debian.exists() { debian } else { PathBuf::from("nginx") }

@@ -54,6 +54,8 @@ pub fn snapshot(listen: SocketAddr, upstream: SocketAddr, routes: Option<usize>)
         hostname: HostPattern::Any,
         protocol: ListenerProtocol::Http,
         proxy_protocol: false,
+        limits: None,
+        auth: None,
     };
     let mut snapshot = Snapshot::default();
     snapshot.insert(Resource::Listener(Arc::new(listener)));
@@ -109,7 +111,7 @@ fn route(name: &str, matched: Match, backend: u16) -> Route {
         key: RouteKey::http("apps", name, 0),
         rule_name: None,
         created: 0,
-        attachments: vec![Attachment { listener: listener_key(), hostnames: vec![hostname] }],
+        attachments: vec![Attachment::new(listener_key(), vec![hostname])],
         matches: vec![matched],
         filters: Vec::new(),
         action: Action::Forward(vec![WeightedBackend {

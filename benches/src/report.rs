@@ -8,6 +8,7 @@ use anyhow::Context;
 use serde_json::json;
 
 use crate::judge::{Figures, Limit, Measure, Verdict, allowed, judge};
+use crate::table::{self, thousands};
 
 #[derive(Debug)]
 pub struct Report<'a> {
@@ -31,22 +32,8 @@ impl Report<'_> {
             let _ = writeln!(text, "- {name}: {value}");
         }
         let _ = writeln!(text, "- took: {} s; instructions are user code only, counted by cachegrind\n", self.seconds);
-        let header = ["bench", "subject", "figure", "unit", "must", "stretch", "verdict"].map(str::to_owned);
         let rows: Vec<[String; 7]> = self.measures.iter().map(|measure| self.row(measure)).collect();
-        let width = |column: usize| {
-            rows.iter().chain([&header]).map(|row| row[column].chars().count()).max().unwrap_or_default()
-        };
-        let widths: Vec<usize> = (0..header.len()).map(width).collect();
-        let line = |cells: &[String; 7]| {
-            let padded: Vec<String> =
-                cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-            format!("| {} |", padded.join(" | "))
-        };
-        let _ = writeln!(text, "{}", line(&header));
-        let _ = writeln!(text, "|{}|", widths.iter().map(|width| "-".repeat(width + 2)).collect::<Vec<_>>().join("|"));
-        for row in &rows {
-            let _ = writeln!(text, "{}", line(row));
-        }
+        text += &table::markdown(["bench", "subject", "figure", "unit", "must", "stretch", "verdict"], &rows);
         text
     }
 
@@ -61,7 +48,7 @@ impl Report<'_> {
             Verdict::Stretch => "pass (stretch)".to_owned(),
             Verdict::Fail => "FAIL".to_owned(),
             Verdict::Reported => "reported".to_owned(),
-            Verdict::NotJudged(reason) => format!("not judged: {}", reason.replace(['|', '\n'], " ")),
+            Verdict::NotJudged(reason) => format!("not judged: {}", table::cell(&reason)),
         };
         [
             measure.bench.to_owned(),
@@ -109,18 +96,6 @@ impl Report<'_> {
     }
 }
 
-fn thousands(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) && text != "-" {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,11 +111,5 @@ mod tests {
         assert!(text.contains("not judged: nginx is missing"), "{text}");
         assert!(text.contains("36,000"), "{text}");
         assert!(!report.failed());
-    }
-
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        assert_eq!(thousands(1_234_567.4), "1,234,567");
-        assert_eq!(thousands(999.0), "999");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use crate::cachegrind::Load;
+use crate::cachegrind::{Load, REQUESTS};
 use crate::child::{Launch, Running, free_address};
 use crate::client::{self, Shape};
 use crate::{cachegrind, memory, nginx, ours};
@@ -32,11 +32,17 @@ impl Bench {
         let (bench, variant) = key.split_once(['@', '/']).unwrap_or((key, ""));
         match (bench, variant) {
             ("b1", "") => self.ours(None, AT_ONCE).await,
-            ("b1", peer) => self.peer(peer, Load { shape: Shape::Plain, concurrency: AT_ONCE }).await,
+            ("b1", peer) => {
+                self.peer(peer, Load { shape: Shape::Plain, concurrency: AT_ONCE, requests: REQUESTS }).await
+            }
             ("b1_single", "") => self.ours(None, 1).await,
-            ("b1_single", peer) => self.peer(peer, Load { shape: Shape::Plain, concurrency: 1 }).await,
+            ("b1_single", peer) => {
+                self.peer(peer, Load { shape: Shape::Plain, concurrency: 1, requests: REQUESTS }).await
+            }
             ("b2", routes) if key.contains('@') => self.ours(Some(routes.parse()?), 1).await,
-            ("b2", peer) => self.peer(peer, Load { shape: Shape::Routed { route: 1 }, concurrency: 1 }).await,
+            ("b2", peer) => {
+                self.peer(peer, Load { shape: Shape::Routed { route: 1 }, concurrency: 1, requests: REQUESTS }).await
+            }
             ("b7", routes) => Ok(self.apply(routes).await?.0),
             ("b7_bytes", _) => self.apply("5000").await?.1,
             ("rss", _) => self.idle(5000).await,
@@ -47,7 +53,7 @@ impl Bench {
     async fn ours(&self, routes: Option<usize>, concurrency: usize) -> anyhow::Result<f64> {
         self.present("portcullis-dataplane")?;
         let shape = routes.map_or(Shape::Plain, |route| Shape::Routed { route });
-        cachegrind::per_request(Load { shape, concurrency }, |folder| {
+        cachegrind::per_request(Load { shape, concurrency, requests: REQUESTS }, |folder| {
             ours::data_plane(&self.binaries, folder, self.upstream, routes)
         })
         .await

@@ -1,15 +1,19 @@
 //! `make bench`: measures, prints the table with verdicts, keeps it, and compares with the baseline.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Parser};
 use portcullis_benches::baseline::Baseline;
 use portcullis_benches::judge::{Figures, MEASURES, Measure};
+use portcullis_benches::load::{Ask, fixed, handshake};
+use portcullis_benches::peers::{Programs, client_config};
 use portcullis_benches::report::Report;
 use portcullis_benches::subject::Bench;
+use portcullis_benches::suite::{self, Effort, Options};
 use portcullis_benches::{apply, machine, nginx};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -29,6 +33,89 @@ enum Command {
         #[arg(long)]
         changes: usize,
     },
+    /// The whole suite, or some benches of it, beside live peers.
+    Suite(SuiteArguments),
+    /// One bench, in this very process; `suite` starts it.
+    One {
+        key: String,
+        /// As JSON.
+        #[arg(long, value_parser = programs)]
+        programs: Programs,
+        #[command(flatten)]
+        effort: EffortArguments,
+        /// File for what was found.
+        #[arg(long)]
+        findings: PathBuf,
+    },
+    /// A fixed rate of plain requests; prints what was found as JSON.
+    Fixed {
+        #[arg(long)]
+        address: SocketAddr,
+        #[arg(long)]
+        connections: u32,
+        #[arg(long)]
+        rate: u32,
+        #[arg(long)]
+        seconds: u64,
+    },
+    /// New connections with a full TLS handshake each; prints what was found as JSON.
+    Handshakes {
+        #[arg(long)]
+        address: SocketAddr,
+        /// File with the authority, as DER.
+        #[arg(long)]
+        root: PathBuf,
+        #[arg(long)]
+        clients: usize,
+        #[arg(long)]
+        seconds: u64,
+    },
+}
+
+#[derive(Args, Debug)]
+struct SuiteArguments {
+    /// Folder with the release binaries.
+    #[arg(long)]
+    bin_dir: PathBuf,
+    /// Folder for `suite.md`, `suite.json` and the plots.
+    #[arg(long)]
+    out: PathBuf,
+    #[arg(long)]
+    envoy: Option<PathBuf>,
+    #[arg(long)]
+    traefik: Option<PathBuf>,
+    /// This process has a network of its own with 10.255.0.1 on its loopback device.
+    #[arg(long)]
+    own_network: bool,
+    /// Keys of benches.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    #[command(flatten)]
+    effort: EffortArguments,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+struct EffortArguments {
+    /// Of paired windows; fewer than twelve are not judged.
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..=100))]
+    rounds: u64,
+    /// Routes that B6 adds, one at a time.
+    #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u64).range(1..=20_000))]
+    probes: u64,
+    /// Minutes of churn in B8.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
+    churn_minutes: u64,
+}
+
+impl EffortArguments {
+    fn effort(self) -> Effort {
+        let count = |value| usize::try_from(value).unwrap_or(usize::MAX);
+        Effort { rounds: count(self.rounds), probes: count(self.probes), churn_minutes: self.churn_minutes }
+    }
+}
+
+fn programs(text: &str) -> Result<Programs, serde_json::Error> {
+    serde_json::from_str(text)
 }
 
 #[derive(Args, Debug)]
@@ -50,24 +137,59 @@ struct Arguments {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let (arguments, everything) = match Command::parse() {
-        Command::Quick(arguments) => (arguments, true),
-        Command::Gate(arguments) => (arguments, false),
+    // The one provider of this process; an error says that it is there already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match Command::parse() {
+        Command::Quick(arguments) => block_on(run(&arguments, true)),
+        Command::Gate(arguments) => block_on(run(&arguments, false)),
         Command::Apply { routes, changes } => {
             println!("bytes per change: {}", apply::run(routes, changes)?);
-            return Ok(ExitCode::SUCCESS);
+            Ok(ExitCode::SUCCESS)
         }
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Command::Suite(arguments) => block_on(whole(arguments)),
+        Command::One { key, programs, effort, findings } => block_on(async {
+            let found = suite::one(&key, &programs, effort.effort()).await;
+            std::fs::write(findings, serde_json::to_string(&found)?)?;
+            Ok(ExitCode::SUCCESS)
+        }),
+        Command::Fixed { address, connections, rate, seconds } => {
+            let outcome = fixed::run(&Ask::plain(address), connections, rate, Duration::from_secs(seconds));
+            println!("{}", serde_json::to_string(&outcome)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Handshakes { address, root, clients, seconds } => block_on(async {
+            let config = client_config(&std::fs::read(root)?)?;
+            let outcome = handshake::run(address, config, clients, Duration::from_secs(seconds)).await;
+            println!("{}", serde_json::to_string(&outcome)?);
+            Ok(ExitCode::SUCCESS)
+        }),
+    }
+}
+
+/// Runs to the end or until somebody asks it to stop. Whichever way it ends, what it started is ended with it.
+fn block_on(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        // Whichever way this ends, dropping the run kills what it started.
-        tokio::select! {
-            outcome = run(&arguments, everything) => outcome,
-            _ = interrupt.recv() => anyhow::bail!("interrupted"),
-            _ = terminate.recv() => anyhow::bail!("terminated"),
-        }
+        let outcome = tokio::select! {
+            outcome = work => outcome,
+            _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
+            _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
+        };
+        suite::end_all_but_us().await;
+        outcome
     })
+}
+
+async fn whole(arguments: SuiteArguments) -> anyhow::Result<ExitCode> {
+    let SuiteArguments { bin_dir, out, envoy, traefik, own_network, only, effort } = arguments;
+    let binaries = bin_dir.canonicalize()?;
+    let programs = Programs { binaries, envoy, traefik, cluster: own_network };
+    let options = Options { programs, effort: effort.effort(), only, out };
+    let good = suite::run(&options).await?;
+    println!("{}", std::fs::read_to_string(options.out.join("suite.md"))?);
+    eprintln!("kept in {}", options.out.display());
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn run(arguments: &Arguments, everything: bool) -> anyhow::Result<ExitCode> {

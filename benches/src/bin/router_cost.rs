@@ -136,6 +136,8 @@ fn snapshot(layout: Layout, routes: usize) -> Snapshot {
         hostname: HostPattern::Any,
         protocol: ListenerProtocol::Http,
         proxy_protocol: false,
+        limits: None,
+        auth: None,
     };
     routes.chain([Resource::Listener(Arc::new(listener))]).collect()
 }
@@ -150,10 +152,10 @@ fn route(layout: Layout, n: usize, backend: u16) -> Route {
         key: RouteKey::http("apps", format!("route-{n}"), 0),
         rule_name: None,
         created: 0,
-        attachments: vec![Attachment {
-            listener: listener(),
-            hostnames: vec![RouteHostname { effective: hostname.clone(), written: hostname }],
-        }],
+        attachments: vec![Attachment::new(
+            listener(),
+            vec![RouteHostname { effective: hostname.clone(), written: hostname }],
+        )],
         matches: vec![Match {
             path: PathMatch::prefix(&path),
             headers: vec![HeaderMatch { name: HeaderName::from_static("x-version"), value }],

@@ -1,0 +1,263 @@
+//! B7, apply: one route moves in a table of so many, under load: how soon the new path answers, what goes over the wire, and whom it hurts.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use super::plot::{Axis, Plot};
+use super::upstream::Upstreams;
+use super::{Effort, Findings};
+use crate::child::free_address;
+use crate::line::{Bound, Kind, Line};
+use crate::load::sequential::{Connection, Loop, Sample, until};
+use crate::load::{Ask, wrk};
+use crate::peers::{LiveDataPlane, Peer, Programs, RouteSetup, Server, Setup, snapshot_of};
+use crate::stats::{Spread, greatest, percentile};
+use crate::usage::Foreign;
+
+const SIZES: [usize; 4] = [100, 1_000, 5_000, 50_000];
+/// Peers take seconds for a change, and minutes to start, with the largest table.
+const LARGEST_FOR_PEERS: usize = 5_000;
+const PEERS: [Peer; 4] = [Peer::EnvoyList, Peer::Nginx, Peer::Haproxy, Peer::Traefik];
+/// Connections of the load beside the one client that is looked at.
+const LOAD: usize = 8;
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two changes: what the last one left to do is done.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What moving a route so many times came to.
+#[derive(Debug, Default)]
+struct Applied {
+    /// From the change to the first 200 on the new path, in milliseconds.
+    took: Vec<f64>,
+    /// Of the sequential client and of the load.
+    errors: u64,
+    /// The longest request of the sequential client, in milliseconds, within a change and between changes.
+    longest: (f64, f64),
+    /// Of a change, on the wire; ours alone.
+    bytes: Option<f64>,
+    foreign: f64,
+}
+
+pub(super) async fn run(programs: &Programs, effort: Effort, findings: &mut Findings) -> anyhow::Result<()> {
+    let upstreams = Upstreams::start(&["up"]).await?;
+    let mut curves: Vec<(String, Vec<(f64, f64)>)> = Vec::new();
+    for size in SIZES {
+        let setup = || anyhow::Ok(Setup { reloads: true, ..Setup::routed(free_address()?, upstreams.first(), size) });
+        let ours = ours(programs, setup()?, effort.rounds).await.with_context(|| format!("ours with {size} routes"))?;
+        findings.lines.extend(own_lines(size, &ours));
+        extend(&mut curves, "ours", size, &ours);
+        for peer in PEERS {
+            let case = format!("{size} routes");
+            if size > LARGEST_FOR_PEERS {
+                let why = format!("with more than {LARGEST_FOR_PEERS} routes only ours is measured");
+                let line = Line::did_not_run("B7", case, why);
+                findings.lines.push(Line { peer: peer.name().to_owned(), ..line });
+                continue;
+            }
+            super::say(&format!("{} with {size} routes", peer.name()));
+            findings.lines.push(match theirs(programs, peer, setup()?, effort.rounds).await {
+                Ok(applied) => {
+                    extend(&mut curves, peer.name(), size, &applied);
+                    against(peer, size, &ours, &applied)
+                }
+                Err(error) => {
+                    Line { peer: peer.name().to_owned(), ..Line::did_not_run("B7", case, format!("{error:#}")) }
+                }
+            });
+        }
+    }
+    findings.plots.push(Plot {
+        name: "b7".to_owned(),
+        title: "B7: one route changes, until it answers".to_owned(),
+        x: Axis::logarithmic("routes in the table"),
+        y: Axis::logarithmic("ms"),
+        series: curves,
+    });
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a number of routes")]
+fn extend(curves: &mut Vec<(String, Vec<(f64, f64)>)>, name: &str, size: usize, applied: &Applied) {
+    let Some(median) = percentile(&applied.took, 0.5) else { return };
+    let point = (size as f64, median);
+    match curves.iter_mut().find(|(known, _)| known == name) {
+        Some((_, points)) => points.push(point),
+        None => curves.push((name.to_owned(), vec![point])),
+    }
+}
+
+fn own_lines(size: usize, applied: &Applied) -> Vec<Line> {
+    let line = |what: &str, unit: &str, value: Option<f64>| Line {
+        ours: value,
+        rounds: applied.took.len(),
+        foreign: Some(applied.foreign),
+        errors: (applied.errors, 0),
+        ..Line::new("B7", format!("{size} routes, {what}"), "–", unit)
+    };
+    let time = line("change to first 200", "ms", percentile(&applied.took, 0.5)).kind(Kind::Timed);
+    let time = match size {
+        5_000 => time.must(Bound::Ours(2.0)),
+        50_000 => time.must(Bound::Ours(5.0)),
+        _ => time,
+    };
+    let spread = Spread::of(&applied.took).map(|spread| format!("quartiles {:.2}–{:.2}", spread.low, spread.high));
+    let slowed = (applied.longest.0 - applied.longest.1).max(0.0);
+    let slowest = line("request slowed by a change", "ms", Some(slowed)).kind(Kind::Timed);
+    let slowest = if size == 5_000 { slowest.must(Bound::Ours(2.0)) } else { slowest };
+    let note = format!("longest {:.1} ms in a change, {:.1} ms without one", applied.longest.0, applied.longest.1);
+    let bytes = line("on the wire, encrypted", "bytes/change", applied.bytes);
+    let bytes = if size == 5_000 { bytes.must(Bound::Ours(4_000.0)) } else { bytes };
+    vec![time.note(spread.unwrap_or_default()), slowest.note(note), bytes]
+}
+
+fn against(peer: Peer, size: usize, ours: &Applied, theirs: &Applied) -> Line {
+    let mut theirs_sorted = theirs.took.clone();
+    let mut ours_sorted = ours.took.clone();
+    // A change has no round in common with one of another server: the spread is that of the ordered pairs.
+    for values in [&mut ours_sorted, &mut theirs_sorted] {
+        values.sort_by(f64::total_cmp);
+    }
+    let line = Line {
+        ours: percentile(&ours.took, 0.5),
+        theirs: percentile(&theirs.took, 0.5),
+        ratio: Spread::of_ratios(&ours_sorted, &theirs_sorted),
+        rounds: ours.took.len().min(theirs.took.len()),
+        foreign: Some(ours.foreign.max(theirs.foreign)),
+        // What a peer drops is a finding, and no reason not to compare times.
+        errors: (ours.errors, 0),
+        ..Line::new("B7", format!("{size} routes"), peer.name(), "ms").kind(Kind::Paired)
+    };
+    let line = if size == 5_000 { line.must(Bound::Ratio(0.02)) } else { line };
+    line.note(format!("peer: {} requests failed, longest {:.1} ms", theirs.errors, theirs.longest.0))
+}
+
+async fn ours(programs: &Programs, setup: Setup, changes: usize) -> anyhow::Result<Applied> {
+    let plane = LiveDataPlane::start(&programs.binaries, &setup).await?;
+    let mut snapshot = snapshot_of(&setup)?;
+    let mut bytes = Vec::new();
+    let mut sent = plane.publishing.bytes_sent();
+    let listen = setup.listen;
+    let applied = measure(&setup, listen, changes, async |route, index| {
+        let resource = portcullis_ir::Resource::Route(std::sync::Arc::new(crate::peers::route(index, route)));
+        snapshot.insert(resource);
+        // By now whatever the last change caused has been sent.
+        let now = plane.publishing.bytes_sent();
+        bytes.push(now - sent);
+        sent = now;
+        let began = Instant::now();
+        plane.publishing.publish(&snapshot)?;
+        Ok(began)
+    });
+    let mut applied = applied.await?;
+    // The first holds what came before.
+    let bytes: Vec<f64> =
+        bytes.iter().skip(1).map(|bytes| f64::from(u32::try_from(*bytes).unwrap_or(u32::MAX))).collect();
+    applied.bytes = percentile(&bytes, 0.5);
+    plane.running.stop(Duration::from_secs(20)).await?;
+    Ok(applied)
+}
+
+async fn theirs(programs: &Programs, peer: Peer, setup: Setup, changes: usize) -> anyhow::Result<Applied> {
+    let mut server = Server::start(programs, peer, setup.clone()).await?;
+    let mut now = setup.clone();
+    let applied = measure(&setup, setup.listen, changes, async |route, index| {
+        now.routes[index] = route.clone();
+        let next = now.clone();
+        let began = Instant::now();
+        server.change(next).await?;
+        Ok(began)
+    });
+    let applied = applied.await?;
+    server.stop().await?;
+    Ok(applied)
+}
+
+/// Moves the last route to a new path again and again, beside a load and one sequential client on the first route. `change` gives when it began.
+async fn measure(
+    setup: &Setup,
+    listen: std::net::SocketAddr,
+    changes: usize,
+    mut change: impl AsyncFnMut(&RouteSetup, usize) -> anyhow::Result<Instant>,
+) -> anyhow::Result<Applied> {
+    let ask = Ask::routed(listen, 1);
+    let (mut connection, last) = (Connection::new(listen), setup.routes.len() - 1);
+    let ready = Ask::routed(listen, last + 1).bytes();
+    until(&mut connection, &ready, Instant::now(), PATIENCE * 4, |answer| answer.status == 200)?;
+    let seconds = Duration::from_secs(3600);
+    let mut load = wrk::start(&ask, LOAD, seconds)?;
+    let client = Loop::start(listen, ask.bytes(), Duration::ZERO);
+    let foreign = Foreign::watch();
+    let (mut took, mut windows) = (Vec::new(), Vec::new());
+    let mut outcome = Ok(());
+    for number in 0..changes {
+        tokio::time::sleep(PAUSE).await;
+        let prefix = format!("/moved-{number:05}");
+        let route = RouteSetup { prefix: prefix.clone(), ..setup.routes[last].clone() };
+        let request = Ask { path: format!("{prefix}/item"), ..Ask::routed(listen, 1) }.bytes();
+        let began = match change(&route, last).await {
+            Ok(began) => began,
+            Err(error) => {
+                outcome = Err(error);
+                break;
+            }
+        };
+        let asked = tokio::task::spawn_blocking(move || {
+            // A reload may close the connection that asks; that is counted by the other client.
+            let mut connection = Connection::new(listen);
+            until(&mut connection, &request, began, PATIENCE, |answer| answer.status == 200)
+        });
+        match asked.await? {
+            Ok((time, _)) => took.push(time.as_secs_f64() * 1000.0),
+            Err(error) => {
+                outcome = Err(error.context(format!("change {number}")));
+                break;
+            }
+        }
+        windows.push((began, Instant::now() + Duration::from_millis(50)));
+    }
+    let foreign = foreign.cores();
+    // wrk tells what it counted when it is interrupted.
+    let told = load.id().map(|id| async move { crate::child::signal(id, "INT").await });
+    if let Some(told) = told {
+        told.await?;
+    }
+    let loaded = match load.try_wait()? {
+        Some(status) => Err(anyhow::anyhow!("wrk had ended before: {status}")),
+        None => wrk::finish(load).await,
+    };
+    let samples = client.stop()?;
+    outcome?;
+    let (during, between) = longest(&samples, &windows);
+    let failed = samples.iter().filter(|sample| !sample.is_ok()).count() as u64;
+    Ok(Applied { took, errors: failed + loaded?.errors, longest: (during, between), bytes: None, foreign })
+}
+
+/// The longest request that began in a window, and the longest that did not.
+fn longest(samples: &[Sample], windows: &[(Instant, Instant)]) -> (f64, f64) {
+    let within =
+        |sample: &&Sample| windows.iter().any(|(from, to)| sample.began + sample.took >= *from && sample.began <= *to);
+    let milliseconds = |sample: &Sample| sample.took.as_secs_f64() * 1000.0;
+    let (during, between): (Vec<&Sample>, Vec<&Sample>) = samples.iter().partition(within);
+    let of = |some: Vec<&Sample>| greatest(&some.into_iter().map(milliseconds).collect::<Vec<_>>());
+    (of(during), of(between))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::float_cmp, reason = "these are exact")]
+    use super::*;
+
+    #[test]
+    fn a_request_that_reaches_into_a_change_belongs_to_it() {
+        let start = Instant::now();
+        let sample = |at: u64, took: u64| Sample {
+            began: start + Duration::from_millis(at),
+            took: Duration::from_millis(took),
+            answer: Err(String::new()),
+        };
+        let window = (start + Duration::from_millis(10), start + Duration::from_millis(20));
+        let samples = [sample(0, 5), sample(8, 4), sample(15, 1), sample(30, 7)];
+        assert_eq!(longest(&samples, &[window]), (4.0, 7.0));
+    }
+}
