@@ -2,7 +2,7 @@
 
 use kube::core::crd::CustomResourceExt;
 
-use crate::{Backend, GatewayParameters};
+use crate::{AuthPolicy, Backend, GatewayParameters, RateLimitPolicy};
 
 /// One generated file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Manifest {
 /// # Errors
 /// Only if a definition cannot be written as YAML, which a test of this crate rules out.
 pub fn manifests() -> Result<Vec<Manifest>, serde_norway::Error> {
-    [GatewayParameters::crd(), Backend::crd()]
+    [GatewayParameters::crd(), Backend::crd(), RateLimitPolicy::crd(), AuthPolicy::crd()]
         .into_iter()
         .map(|crd| {
             let file_name = format!("{}_{}.yaml", crd.spec.group, crd.spec.names.plural);

@@ -85,6 +85,29 @@ fn the_rules_that_no_bound_can_say_are_in_the_definitions() {
         "ipFamilyPolicy SingleStack goes with one entry of ipFamilies",
         "each family stands once",
         "PORTCULLIS_NODE is set by Portcullis",
+        "sentinelMaster goes with mode Sentinel",
+        "a cluster has database 0 alone",
+        "a target is a Gateway, ListenerSet, HTTPRoute or GRPCRoute",
+        "overrides are for Gateways and ListenerSets",
+        "give exactly one of window and calendar",
+        "burst goes with window",
+        "window must be from 1ms to 744h",
+        "storeTimeout must be from 1ms to 1s",
+        "precision, localGuard, onStoreFailure and storeTimeout go with scope Fleet",
+        "cost must be from 0 to 1000000",
+        "header goes with type Header",
+        "expression goes with type Expression",
+        "a policy must ask for something",
+        "give exactly one of jwt, apiKey, basic",
+        "give issuer, jwks or both",
+        "give exactly one of remote, inline and secretRef",
+        "give exactly one of uri and backendRef",
+        "give exactly one of secretSelector and secretRefs",
+        "scopes must contain openid",
+        "grpc goes with protocol GRPC",
+        "give exactly one of claim and expression",
+        "this header belongs to the protocol",
+        "status must be 302, 303 or 307 with redirect",
     ] {
         assert!(all.contains(message), "{message}");
     }
@@ -96,10 +119,36 @@ fn status_is_a_subresource_with_conditions_keyed_by_type() {
         let version = &definition["spec"]["versions"][0];
         assert!(version["subresources"]["status"].is_object());
         let status = &version["schema"]["openAPIV3Schema"]["properties"]["status"];
-        let conditions = &status["properties"]["conditions"];
+        // Of a policy, each Gateway says something of its own.
+        let ancestors = &status["properties"]["ancestors"];
+        assert!(ancestors.is_null() || ancestors["maxItems"] == 16);
+        let said = if ancestors.is_null() { status } else { &ancestors["items"] };
+        let conditions = &said["properties"]["conditions"];
         assert_eq!(conditions["x-kubernetes-list-type"], "map");
         assert_eq!(conditions["x-kubernetes-list-map-keys"], json!(["type"]));
         assert!(!version["additionalPrinterColumns"].as_array().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn policies_say_that_they_are_inherited_and_key_their_lists() {
+    for definition in definitions() {
+        let labels = &definition["metadata"]["labels"];
+        let names = &definition["spec"]["names"];
+        let expected = match names["kind"].as_str().unwrap() {
+            "RateLimitPolicy" => Some("prl"),
+            "AuthPolicy" => Some("pauth"),
+            _ => None,
+        };
+        let Some(short) = expected else { continue };
+        assert_eq!(labels[portcullis_crds::POLICY_LABEL], "Inherited");
+        assert_eq!(names["shortNames"], json!([short]));
+        let spec = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        let targets = &spec["properties"]["targetRefs"];
+        assert_eq!(targets["x-kubernetes-list-map-keys"], json!(["group", "kind", "name", "sectionName"]));
+        assert_eq!(targets["items"]["properties"]["sectionName"]["default"], "");
+        assert_eq!(targets["items"]["properties"]["group"]["default"], "gateway.networking.k8s.io");
+        assert_eq!(spec["properties"]["strategy"]["default"], "AtomicDefaults");
     }
 }
 

@@ -72,6 +72,19 @@ fn each_complaint_names_its_field_and_what_to_do() {
             "spec.pod.terminationGracePeriodSeconds is 14",
             "give 15 to 86400",
         ),
+        ("{counterStore: {addresses: []}}", "spec.counterStore.addresses needs 1 to 16", "give host:port"),
+        ("{counterStore: {addresses: ['redis']}}", "spec.counterStore.addresses holds \"redis\"", "redis.example:6379"),
+        ("{counterStore: {addresses: ['redis:0']}}", "spec.counterStore.addresses holds", "redis.example:6379"),
+        (
+            "{counterStore: {mode: Sentinel, addresses: ['s:26379']}}",
+            "spec.counterStore.sentinelMaster",
+            "add or remove",
+        ),
+        (
+            "{counterStore: {mode: Cluster, addresses: ['n:6379'], database: 1}}",
+            "spec.counterStore.database is 1",
+            "give 0 to 0",
+        ),
         ("{pod: {env: [{name: PORTCULLIS_NODE, value: x}]}}", "spec.pod.env holds PORTCULLIS_NODE", "remove it"),
         ("{pod: {env: [{name: A, value: x}, {name: A, value: y}]}}", "spec.pod.env holds A twice", "remove one"),
     ] {
@@ -93,6 +106,8 @@ fn what_means_something_is_accepted() {
         "{service: {ipFamilies: [IPv4, IPv6]}}",
         "{service: {annotations: {example.com/a: 'anything at all'}, labels: {example.com/team: ''}}}",
         "{pod: {tolerations: [{operator: Exists}], env: [{name: PORTCULLIS_LOG, value: debug}]}}",
+        "{counterStore: {addresses: ['redis.shop:6379'], tls: {}, authSecretRef: {name: redis}, database: 3}}",
+        "{counterStore: {mode: Sentinel, sentinelMaster: main, addresses: ['[fd00::1]:26379', 's2:26379']}}",
         "{proxyProtocol: {ports: []}, trustedProxies: [], accessLog: {mode: Sampled}}",
     ] {
         let spec: GatewayParametersSpec = serde_norway::from_str(yaml).unwrap();

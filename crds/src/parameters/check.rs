@@ -8,8 +8,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::quantity::thousandths;
 use super::{
-    AccessLogMode, DisruptionBudget, GatewayParametersSpec, IpFamilyPolicy, PodOverlay, Resources, ServiceSettings,
-    ServiceType,
+    AccessLogMode, CounterStore, DisruptionBudget, GatewayParametersSpec, IpFamilyPolicy, PodOverlay, Resources,
+    ServiceSettings, ServiceType,
 };
 
 /// Why settings mean nothing.
@@ -24,9 +24,9 @@ impl std::fmt::Display for InvalidParameter {
 
 impl std::error::Error for InvalidParameter {}
 
-type Checked = Result<(), InvalidParameter>;
+pub(super) type Checked = Result<(), InvalidParameter>;
 
-fn wrong<T>(why: String) -> Result<T, InvalidParameter> {
+pub(super) fn wrong<T>(why: String) -> Result<T, InvalidParameter> {
     Err(InvalidParameter(why))
 }
 
@@ -47,6 +47,7 @@ impl GatewayParametersSpec {
             resources,
             service,
             pod,
+            counter_store,
         } = self;
         if let Some(proxy_protocol) = proxy_protocol {
             ports(&proxy_protocol.ports)?;
@@ -75,7 +76,8 @@ impl GatewayParametersSpec {
         }
         resources.as_ref().map_or(Ok(()), Resources::check)?;
         service.as_ref().map_or(Ok(()), ServiceSettings::check)?;
-        pod.as_ref().map_or(Ok(()), PodOverlay::check)
+        pod.as_ref().map_or(Ok(()), PodOverlay::check)?;
+        counter_store.as_ref().map_or(Ok(()), CounterStore::check)
     }
 }
 
@@ -221,7 +223,7 @@ fn ports(ports: &[i32]) -> Checked {
     Ok(())
 }
 
-fn within(field: &str, value: Option<i64>, least: i64, most: i64) -> Checked {
+pub(super) fn within(field: &str, value: Option<i64>, least: i64, most: i64) -> Checked {
     match value {
         Some(value) if !(least..=most).contains(&value) => wrong(format!("{field} is {value}; give {least} to {most}")),
         _ => Ok(()),

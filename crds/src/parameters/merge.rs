@@ -18,6 +18,7 @@ impl GatewayParametersSpec {
             resources,
             service,
             pod,
+            counter_store,
         } = self;
         let (replicas, autoscaling) = scale((*replicas, autoscaling), class);
         Self {
@@ -31,6 +32,7 @@ impl GatewayParametersSpec {
             resources: both(resources, &class.resources, Resources::over),
             service: both(service, &class.service, ServiceSettings::over),
             pod: both(pod, &class.pod, PodOverlay::over),
+            counter_store: or(counter_store, &class.counter_store),
         }
     }
 }

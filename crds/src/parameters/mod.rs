@@ -9,8 +9,9 @@ mod observe;
 mod pod;
 mod quantity;
 mod scale;
-mod schema;
+pub(crate) mod schema;
 mod service;
+mod store;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -22,6 +23,7 @@ pub use pod::{EnvironmentVariable, ImagePullSecret, PodOverlay};
 pub use quantity::Resources;
 pub use scale::{Autoscaling, DisruptionBudget};
 pub use service::{ExternalTrafficPolicy, IpFamily, IpFamilyPolicy, ServiceSettings, ServiceType};
+pub use store::{CounterStore, CounterStoreMode, CounterStoreSecretRef, CounterStoreTls};
 
 /// Settings for the data planes of a Gateway (`spec.infrastructure.parametersRef`) or of all Gateways of a class
 /// (GatewayClass `spec.parametersRef`). A Gateway's own settings replace those of its class field by field.
@@ -99,6 +101,10 @@ pub struct GatewayParametersSpec {
     /// The pods themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodOverlay>,
+
+    /// The store that the data planes count in together, for RateLimitPolicies of scope `Fleet`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counter_store: Option<CounterStore>,
 }
 
 /// What the controller says about the object.

@@ -15,7 +15,7 @@ const LABEL_VALUE: &str = "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
 const QUANTITY: &str = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$";
 const PODS_OR_PERCENTAGE: &str = "^([0-9]|[1-9][0-9]|100)%$";
 
-pub(super) fn labels(schema: &mut Schema) {
+pub(crate) fn labels(schema: &mut Schema) {
     map(schema, json!({"type": "string", "maxLength": 63, "pattern": LABEL_VALUE}));
 }
 
