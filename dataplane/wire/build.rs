@@ -5,7 +5,7 @@ use std::error::Error;
 const PROTO: &str = "proto/portcullis.proto";
 const PACKAGE: &str = "portcullis.dataplane.v1";
 /// Messages that hold secrets, in the open or inside of encoded resources: `src/redact.rs` prints them.
-const SECRET: [&str; 3] = ["Certificate", "Delta", "Snapshot"];
+const SECRET: [&str; 5] = ["Certificate", "Credential", "Delta", "Snapshot", "StoreConnection"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={PROTO}");

@@ -3,7 +3,7 @@
 use http::{HeaderName, HeaderValue};
 use serde::Serialize;
 
-use crate::{Host, Target};
+use crate::{ExternalAuth, Host, Target};
 
 /// One filter. The same type for rules and for their backends, whatever object it was written on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -14,6 +14,8 @@ pub enum Filter {
     UrlRewrite(UrlRewrite),
     Mirror(Mirror),
     Cors(Cors),
+    /// Asked before anything is sent to a backend; only among a rule's own filters (Gateway API `ExternalAuth`).
+    ExternalAuth(Box<ExternalAuth>),
 }
 
 /// Header edits, applied as set, then add, then remove; names are unique across the three lists.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+use crate::{ConsumerSetKey, CredentialKey, IssuerKey, StoreKey};
+
 /// Names a Gateway.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GatewayKey {
@@ -54,6 +56,8 @@ pub enum BackendKind {
     Service,
     /// A `Backend` of our own group: host names or addresses.
     Backend,
+    /// An `XBackend` of the Gateway API's experimental group: an external host.
+    XBackend,
 }
 
 /// Names one port of what a user calls a backend.
@@ -90,6 +94,9 @@ pub enum ResourceKey {
     Backend(BackendKey),
     Endpoints(BackendKey),
     Certificate(CertificateKey),
+    Store(StoreKey),
+    Credential(CredentialKey),
+    Issuer(IssuerKey),
 }
 
 impl GatewayKey {
@@ -144,6 +151,17 @@ impl RouteKind {
     }
 }
 
+impl BackendKind {
+    /// The kind as its objects write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Service => "Service",
+            Self::Backend => "Backend",
+            Self::XBackend => "XBackend",
+        }
+    }
+}
+
 impl Transport {
     /// As Services and EndpointSlices write it.
     pub const fn as_str(self) -> &'static str {
@@ -195,7 +213,10 @@ impl CertificateKey {
 impl ResourceKey {
     /// Whether the resource belongs to the live lane (never versioned, never waits).
     pub fn is_live(&self) -> bool {
-        matches!(self, Self::Endpoints(_) | Self::Certificate(_))
+        match self {
+            Self::Listener(_) | Self::Route(_) | Self::StreamRoute(_) | Self::Backend(_) => false,
+            Self::Endpoints(_) | Self::Certificate(_) | Self::Store(_) | Self::Credential(_) | Self::Issuer(_) => true,
+        }
     }
 }
 
@@ -235,10 +256,7 @@ impl fmt::Display for RouteKey {
 
 impl fmt::Display for BackendKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Service => "Service",
-            Self::Backend => "Backend",
-        })
+        f.write_str(self.as_str())
     }
 }
 
@@ -263,6 +281,9 @@ impl fmt::Display for ResourceKey {
             Self::Backend(key) => write!(f, "backend {key}"),
             Self::Endpoints(key) => write!(f, "endpoints {key}"),
             Self::Certificate(key) => write!(f, "certificate {key}"),
+            Self::Store(key) => write!(f, "store {key}"),
+            Self::Credential(key) => write!(f, "credential {key}"),
+            Self::Issuer(key) => write!(f, "issuer {key}"),
         }
     }
 }
@@ -284,4 +305,16 @@ macro_rules! printed_as_displayed {
     )+};
 }
 
-printed_as_displayed!(GatewayKey, ListenerSetKey, ListenerKey, RouteKey, BackendKey, CertificateKey, ResourceKey);
+printed_as_displayed!(
+    GatewayKey,
+    ListenerSetKey,
+    ListenerKey,
+    RouteKey,
+    BackendKey,
+    CertificateKey,
+    StoreKey,
+    CredentialKey,
+    ConsumerSetKey,
+    IssuerKey,
+    ResourceKey
+);

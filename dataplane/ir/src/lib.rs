@@ -23,6 +23,7 @@ mod listener;
 mod matches;
 mod path;
 mod pattern;
+mod policy;
 mod precedence;
 mod route;
 mod secret;
@@ -47,6 +48,15 @@ pub use listener::{ClientValidation, ClientValidationMode, Listener, ListenerPro
 pub use matches::{HeaderMatch, Match, QueryMatch, StringMatch};
 pub use path::{InvalidPath, PathMatch, PathView, grpc_method};
 pub use pattern::{InvalidPattern, Pattern};
+pub use policy::{
+    Algorithm, ApiKeyHash, Auth, AuthMethod, AuthPolicy, Authorization, AuthorizationAction, AuthorizationRule,
+    BrokenAuth, Calendar, CertificateRule, ClaimMatch, ConsumerSetKey, Cost, Credential, CredentialContent,
+    CredentialKey, CredentialUse, DenyResponse, Discovery, EndpointUrl, Expression, ExternalAuth, ExternalAuthCache,
+    ExternalAuthProtocol, FleetScope, IdentityHeader, IdentityOutput, IdentityValue, Introspection, Issuer, IssuerKey,
+    JwtKeys, JwtMethod, KeyPart, Limit, LimitHeaders, LimitPeriod, LimitResponse, LimitRule, LimitScope, Limits,
+    MethodKind, Oidc, OnMissingKey, OnStoreFailure, PolicyOrigin, PolicyTarget, Precision, Require, Store,
+    StoreConnection, StoreKey, StoreMode, StoreTls, Tier, Tiers, TokenSource, Xfcc,
+};
 pub use precedence::{PathRank, Precedence};
 pub use route::{
     Action, Attachment, Failure, Retry, Route, RouteHostname, SessionCarrier, SessionPersistence, Timeouts,

@@ -1,10 +1,11 @@
 //! Listeners: a port, what is spoken there, and for which hosts.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::{CertificateKey, HostPattern, ListenerKey};
+use crate::{Auth, CertificateKey, HostPattern, Limits, ListenerKey};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listener {
@@ -17,6 +18,12 @@ pub struct Listener {
     pub protocol: ListenerProtocol,
     /// Take PROXY protocol version 2 before anything else, from trusted peers (a setting of the data plane).
     pub proxy_protocol: bool,
+    /// In force for every rule on the listener that has none of its own, and for its connections if it hands those on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Arc<Limits>>,
+    /// In force for every rule on the listener that has none of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Arc<Auth>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

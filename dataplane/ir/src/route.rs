@@ -1,10 +1,11 @@
 //! Routes: one rule of an HTTPRoute, with the listeners it is attached to.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{Filter, HostPattern, ListenerKey, Match, Redirect, RouteKey, Target};
+use crate::{Auth, Filter, HostPattern, Limits, ListenerKey, Match, Redirect, RouteKey, Target};
 
 /// One rule. Everything about it is here; nothing else changes its meaning but the backends it names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,6 +39,12 @@ pub struct Attachment {
     pub listener: ListenerKey,
     /// Never empty.
     pub hostnames: Vec<RouteHostname>,
+    /// None: what the listener says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Arc<Limits>>,
+    /// None: what the listener says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Arc<Auth>>,
 }
 
 /// One hostname under which a rule is reached.
@@ -116,6 +123,9 @@ pub struct SessionPersistence {
     /// Of the cookie or the header.
     pub name: Box<str>,
     pub carrier: SessionCarrier,
+    /// Of the cookie. None: the path that the request matched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<Box<str>>,
     /// How long a session lives at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub absolute_timeout: Option<Duration>,
@@ -132,6 +142,13 @@ pub enum SessionCarrier {
     /// A cookie that lives as long as `absolute_timeout` says.
     PermanentCookie,
     Header,
+}
+
+impl Attachment {
+    /// With the policies of its listener.
+    pub fn new(listener: ListenerKey, hostnames: Vec<RouteHostname>) -> Self {
+        Self { listener, hostnames, limits: None, auth: None }
+    }
 }
 
 impl Timeouts {

@@ -1,5 +1,7 @@
 //! How values of the `http` crate are printed in `/config` and in golden files.
 
+use std::fmt::Display;
+
 use http::{HeaderName, HeaderValue, Method};
 use serde::Serializer;
 use serde::ser::SerializeSeq;
@@ -13,12 +15,20 @@ pub(crate) fn method<S: Serializer>(method: &Option<Method>, serializer: S) -> R
     }
 }
 
+pub(crate) fn methods<S: Serializer>(methods: &[Method], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(methods.iter().map(Method::as_str))
+}
+
 pub(crate) fn header_name<S: Serializer>(name: &HeaderName, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(name.as_str())
 }
 
 pub(crate) fn header_names<S: Serializer>(names: &[HeaderName], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(names.iter().map(HeaderName::as_str))
+}
+
+pub(crate) fn displayed<T: Display, S: Serializer>(list: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(list.iter().map(ToString::to_string))
 }
 
 /// How many there are; their bytes tell a reader nothing.

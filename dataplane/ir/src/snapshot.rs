@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::{
-    Attachment, Backend, BackendKey, Certificate, CertificateKey, Endpoints, Listener, ListenerKey, ResourceKey, Route,
-    RouteKey, StreamRoute,
+    Attachment, Backend, BackendKey, Certificate, CertificateKey, Credential, CredentialContent, CredentialKey,
+    Endpoints, Issuer, IssuerKey, Listener, ListenerKey, ResourceKey, Route, RouteKey, Store, StoreKey, StreamRoute,
 };
 
 /// The versioned lane: immutable once published, shared with its neighbours.
@@ -24,6 +24,12 @@ pub struct Config {
 pub struct Live {
     pub endpoints: BTreeMap<BackendKey, Arc<Endpoints>>,
     pub certificates: BTreeMap<CertificateKey, Arc<Certificate>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub stores: BTreeMap<StoreKey, Arc<Store>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub credentials: BTreeMap<CredentialKey, Arc<Credential>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub issuers: BTreeMap<IssuerKey, Arc<Issuer>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -42,6 +48,9 @@ pub enum Resource {
     Backend(Arc<Backend>),
     Endpoints(Arc<Endpoints>),
     Certificate(Arc<Certificate>),
+    Store(Arc<Store>),
+    Credential(Arc<Credential>),
+    Issuer(Arc<Issuer>),
 }
 
 impl Resource {
@@ -53,6 +62,9 @@ impl Resource {
             Self::Backend(backend) => ResourceKey::Backend(backend.key.clone()),
             Self::Endpoints(endpoints) => ResourceKey::Endpoints(endpoints.key.clone()),
             Self::Certificate(certificate) => ResourceKey::Certificate(certificate.key.clone()),
+            Self::Store(store) => ResourceKey::Store(store.key.clone()),
+            Self::Credential(credential) => ResourceKey::Credential(credential.key.clone()),
+            Self::Issuer(issuer) => ResourceKey::Issuer(issuer.key.clone()),
         }
     }
 }
@@ -71,6 +83,11 @@ impl Snapshot {
             Resource::Certificate(value) => {
                 self.live.certificates.insert(value.key.clone(), value).map(Resource::Certificate)
             }
+            Resource::Store(value) => self.live.stores.insert(value.key.clone(), value).map(Resource::Store),
+            Resource::Credential(value) => {
+                self.live.credentials.insert(value.key.clone(), value).map(Resource::Credential)
+            }
+            Resource::Issuer(value) => self.live.issuers.insert(value.key.clone(), value).map(Resource::Issuer),
         }
     }
 
@@ -82,6 +99,9 @@ impl Snapshot {
             ResourceKey::Backend(key) => self.config.backends.remove(key).map(Resource::Backend),
             ResourceKey::Endpoints(key) => self.live.endpoints.remove(key).map(Resource::Endpoints),
             ResourceKey::Certificate(key) => self.live.certificates.remove(key).map(Resource::Certificate),
+            ResourceKey::Store(key) => self.live.stores.remove(key).map(Resource::Store),
+            ResourceKey::Credential(key) => self.live.credentials.remove(key).map(Resource::Credential),
+            ResourceKey::Issuer(key) => self.live.issuers.remove(key).map(Resource::Issuer),
         }
     }
 
@@ -93,6 +113,9 @@ impl Snapshot {
             ResourceKey::Backend(key) => self.config.backends.contains_key(key),
             ResourceKey::Endpoints(key) => self.live.endpoints.contains_key(key),
             ResourceKey::Certificate(key) => self.live.certificates.contains_key(key),
+            ResourceKey::Store(key) => self.live.stores.contains_key(key),
+            ResourceKey::Credential(key) => self.live.credentials.contains_key(key),
+            ResourceKey::Issuer(key) => self.live.issuers.contains_key(key),
         }
     }
 
@@ -106,6 +129,9 @@ impl Snapshot {
             .chain(config.backends.values().cloned().map(Resource::Backend))
             .chain(live.endpoints.values().cloned().map(Resource::Endpoints))
             .chain(live.certificates.values().cloned().map(Resource::Certificate))
+            .chain(live.stores.values().cloned().map(Resource::Store))
+            .chain(live.credentials.values().cloned().map(Resource::Credential))
+            .chain(live.issuers.values().cloned().map(Resource::Issuer))
     }
 
     /// Takes all resources of `other` in. Standalone uses it to serve several Gateways from one process; keys of
@@ -116,10 +142,27 @@ impl Snapshot {
             match resource {
                 Resource::Route(route) => self.merge_route(&route),
                 Resource::StreamRoute(route) => self.merge_stream_route(&route),
+                Resource::Credential(credential) => self.merge_credential(credential),
                 other => {
                     self.insert(other);
                 }
             }
+        }
+    }
+
+    /// One Secret may be a consumer of policies of several Gateways: it is one of all of them.
+    fn merge_credential(&mut self, credential: Arc<Credential>) {
+        match self.live.credentials.get_mut(&credential.key) {
+            Some(present) => {
+                if let (CredentialContent::Consumer { sets, .. }, CredentialContent::Consumer { sets: others, .. }) =
+                    (&mut Arc::make_mut(present).content, &credential.content)
+                {
+                    sets.extend(others.iter().cloned());
+                    sets.sort();
+                    sets.dedup();
+                }
+            }
+            None => drop(self.live.credentials.insert(credential.key.clone(), credential)),
         }
     }
 

@@ -36,6 +36,7 @@ mod table;
 pub use location::{RedirectFacts, redirect_location};
 pub use outcome::{Found, Outcome, Rule};
 pub use path::replace_prefix;
+pub use predicate::{meets, query_parameter};
 pub use request::{Bind, Request, Sni};
 pub use router::Router;
 pub use stream::{StreamRule, Streams};

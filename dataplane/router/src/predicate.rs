@@ -1,6 +1,7 @@
 //! Whether a request meets what a match asks for beyond host and path. Nothing is allocated, but where a regular
 //! expression must see a value that exists only in pieces and is longer than [`Whole::ROOM`].
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use http::HeaderValue;
@@ -8,6 +9,18 @@ use portcullis_ir::{HeaderMatch, Match, QueryMatch, StringMatch};
 
 use crate::Request;
 use crate::query::{Encoded, Query};
+
+/// Whether a request is one that `matched` takes: its path, method, headers and query parameters, as routes are found by
+/// them. For those who have matches of their own beside routes.
+pub fn meets(matched: &Match, request: &Request<'_>) -> bool {
+    matched.path.matches(request.path) && Probe::new(request).meets(matched)
+}
+
+/// The first value of a query parameter, decoded, as routes are found by it.
+pub fn query_parameter<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, [u8]>> {
+    let value = Query::parse(query?).value(name)?;
+    Some(value.plain().map_or_else(|| Cow::Owned(value.bytes().collect()), |plain| Cow::Borrowed(plain.as_bytes())))
+}
 
 /// A request under examination.
 pub(crate) struct Probe<'a> {

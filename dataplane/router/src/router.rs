@@ -85,7 +85,10 @@ impl<T> Router<T> {
                     ResourceKey::StreamRoute(_)
                     | ResourceKey::Backend(_)
                     | ResourceKey::Endpoints(_)
-                    | ResourceKey::Certificate(_),
+                    | ResourceKey::Certificate(_)
+                    | ResourceKey::Store(_)
+                    | ResourceKey::Credential(_)
+                    | ResourceKey::Issuer(_),
                 )
                 | None => {}
             }

@@ -90,7 +90,10 @@ impl<T> Streams<T> {
                     ResourceKey::Route(_)
                     | ResourceKey::Backend(_)
                     | ResourceKey::Endpoints(_)
-                    | ResourceKey::Certificate(_),
+                    | ResourceKey::Certificate(_)
+                    | ResourceKey::Store(_)
+                    | ResourceKey::Credential(_)
+                    | ResourceKey::Issuer(_),
                 )
                 | None => {}
             }

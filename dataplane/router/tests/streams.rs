@@ -22,9 +22,9 @@ fn listener(name: &str, protocol: ListenerProtocol, hostname: &str) -> Listener 
 }
 
 fn route(name: &str, created: i64, attachments: &[(&str, &str, &str)]) -> StreamRoute {
-    let attachments = attachments.iter().map(|(listener, effective, written)| Attachment {
-        listener: listener_key(listener),
-        hostnames: vec![RouteHostname { effective: pattern(effective), written: pattern(written) }],
+    let attachments = attachments.iter().map(|(listener, effective, written)| {
+        let hostname = RouteHostname { effective: pattern(effective), written: pattern(written) };
+        Attachment::new(listener_key(listener), vec![hostname])
     });
     StreamRoute {
         key: RouteKey::new(RouteKind::TlsRoute, "apps", name, 0),
@@ -161,15 +161,12 @@ fn any_route() -> impl Strategy<Value = Resource> {
             let mut route = route(name, created, &[]);
             route.attachments = attachments
                 .into_iter()
-                .map(|(listener, hostnames)| Attachment {
-                    listener: listener_key(listener),
-                    hostnames: hostnames
-                        .into_iter()
-                        .map(|(effective, written)| RouteHostname {
-                            effective: pattern(effective),
-                            written: pattern(written),
-                        })
-                        .collect(),
+                .map(|(listener, hostnames)| {
+                    let hostname = |(effective, written)| RouteHostname {
+                        effective: pattern(effective),
+                        written: pattern(written),
+                    };
+                    Attachment::new(listener_key(listener), hostnames.into_iter().map(hostname).collect())
                 })
                 .collect();
             put(route)

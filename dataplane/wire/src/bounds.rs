@@ -20,6 +20,58 @@ pub(crate) const QUERY_NAME: usize = 1024;
 pub(crate) const METHOD: usize = 64;
 /// Subject alternative names: DNS names and URIs.
 pub(crate) const SUBJECT_ALT_NAME: usize = 2048;
+/// The address that an issuer's keys are fetched from, and what makes the fetch another one.
+pub(crate) const ISSUER: usize = 4096;
+/// A JSON Web Key Set.
+pub(crate) const KEY_SET: usize = 1024 * 1024;
+/// A Secret's content (Kubernetes: 1 MiB).
+pub(crate) const CREDENTIAL: usize = 1024 * 1024;
+/// A consumer's id, a metadata key or value, a user name, a host of a store.
+pub(crate) const LABEL: usize = 4096;
+/// Keys of one consumer.
+pub(crate) const API_KEYS: RangeInclusive<usize> = 0..=64;
+/// API key methods that take one consumer.
+pub(crate) const CONSUMER_SETS: RangeInclusive<usize> = 0..=1024;
+/// Metadata of one consumer.
+pub(crate) const METADATA: RangeInclusive<usize> = 0..=256;
+/// Addresses of a store.
+pub(crate) const STORE_ADDRESSES: RangeInclusive<usize> = 1..=16;
+/// Source of a CEL expression.
+pub(crate) const EXPRESSION: usize = 16 * 1024;
+/// Names of cookies, and of claims with the `.` that lead into objects.
+pub(crate) const KEY_NAME: usize = 1024;
+/// The body of an answer that a policy makes.
+pub(crate) const ANSWER: usize = 64 * 1024;
+/// Rules of all limits in force at one place (32 in each of the policies that are merged there).
+pub(crate) const LIMIT_RULES: RangeInclusive<usize> = 0..=128;
+/// Limits of one rule or of one of its tiers.
+pub(crate) const LIMITS: RangeInclusive<usize> = 1..=4;
+/// The same, where there may be none.
+pub(crate) const DEFAULT_LIMITS: RangeInclusive<usize> = 0..=4;
+/// Plans of one rule.
+pub(crate) const TIERS: RangeInclusive<usize> = 1..=64;
+/// Matches of a rule of a policy, where none stands for every request.
+pub(crate) const POLICY_MATCHES: RangeInclusive<usize> = 0..=256;
+/// Expressions that must all hold.
+pub(crate) const EXPRESSIONS: RangeInclusive<usize> = 0..=64;
+/// The source of an expression, the message of a broken policy, a body of our own.
+pub(crate) const POLICY_TEXT: usize = 64 * 1024;
+/// Policies that one is merged from.
+pub(crate) const POLICY_ORIGINS: RangeInclusive<usize> = 1..=64;
+/// Requests that need no identity.
+pub(crate) const EXEMPT: RangeInclusive<usize> = 0..=256;
+/// Ways to prove an identity (our AuthPolicy: 16, of several levels).
+pub(crate) const AUTH_METHODS: RangeInclusive<usize> = 0..=64;
+/// Algorithms of one method.
+pub(crate) const ALGORITHMS: RangeInclusive<usize> = 1..=13;
+/// Places where one method looks for a token.
+pub(crate) const TOKEN_SOURCES: RangeInclusive<usize> = 1..=16;
+/// Rules for certificates, or of authorization.
+pub(crate) const POLICY_RULES: RangeInclusive<usize> = 0..=256;
+/// Entries of one list in a rule.
+pub(crate) const POLICY_VALUES: RangeInclusive<usize> = 0..=256;
+/// Parts of a key.
+pub(crate) const KEY_PARTS: RangeInclusive<usize> = 0..=16;
 /// One certificate or private key as DER.
 pub(crate) const DER: usize = 64 * 1024;
 /// Highest `backendRef` weight (Gateway API).
@@ -122,6 +174,11 @@ pub(crate) fn duration(nanoseconds: u64) -> Result<Duration, InvalidResource> {
         return Err(Problem::OutOfRange { value: nanoseconds, expected }.into());
     }
     Ok(duration)
+}
+
+/// As [`duration`], for what may be nothing.
+pub(crate) fn span(nanoseconds: u64) -> Result<Duration, InvalidResource> {
+    if nanoseconds == 0 { Ok(Duration::ZERO) } else { duration(nanoseconds) }
 }
 
 /// Nanoseconds of a duration; beyond 584 years, which no reader takes, the most that fits.

@@ -11,7 +11,7 @@ use portcullis_ir::{Config, Delta, Live, Resource, ResourceKey, Snapshot};
 pub fn diff(from: &Snapshot, to: &Snapshot) -> Delta {
     let Snapshot {
         config: Config { listeners, routes, stream_routes, backends },
-        live: Live { endpoints, certificates },
+        live: Live { endpoints, certificates, stores, credentials, issuers },
     } = from;
     let mut delta = Delta::default();
     compare(listeners, &to.config.listeners, &mut delta, Resource::Listener, ResourceKey::Listener);
@@ -20,6 +20,9 @@ pub fn diff(from: &Snapshot, to: &Snapshot) -> Delta {
     compare(backends, &to.config.backends, &mut delta, Resource::Backend, ResourceKey::Backend);
     compare(endpoints, &to.live.endpoints, &mut delta, Resource::Endpoints, ResourceKey::Endpoints);
     compare(certificates, &to.live.certificates, &mut delta, Resource::Certificate, ResourceKey::Certificate);
+    compare(stores, &to.live.stores, &mut delta, Resource::Store, ResourceKey::Store);
+    compare(credentials, &to.live.credentials, &mut delta, Resource::Credential, ResourceKey::Credential);
+    compare(issuers, &to.live.issuers, &mut delta, Resource::Issuer, ResourceKey::Issuer);
     delta
 }
 

@@ -33,7 +33,7 @@ pub use limits::Limits;
 pub use message::{
     Ack, ClientMessage, ConfigStep, ConfigTarget, DeltaHead, DeltaPart, Encoded, ErrorClass, Figures, Health, Hello,
     InvalidMessage, IssueReply, IssueRequest, LATENCY_BUCKETS, LiveStep, Nack, Observe, PodReport, PodState, Rejection,
-    RejectionCode, ServerMessage, SnapshotHead, SnapshotPart,
+    RejectionCode, Report, ServerMessage, SnapshotHead, SnapshotPart, Wanted,
 };
 pub use split::{delta_messages, encoded_len, lane_snapshot_messages, preflight, snapshot_messages};
 pub use version::{Lane, State, Version};

@@ -3,12 +3,48 @@
 
 use std::fmt;
 
-use crate::proto::{Certificate, Delta, Snapshot};
+use crate::proto::{Certificate, Credential, Delta, Snapshot, StoreConnection, credential, store_connection};
 
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { chain, private_key: _ } = self;
         f.debug_struct("Certificate").field("chain", &chain.len()).field("private_key", &"<redacted>").finish()
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(<redacted>)")
+    }
+}
+
+impl fmt::Debug for credential::Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<redacted>")
+    }
+}
+
+impl fmt::Debug for store_connection::Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Single(_) => "Single",
+            Self::Sentinel(_) => "Sentinel",
+            Self::Cluster(_) => "Cluster",
+        })
+    }
+}
+
+impl fmt::Debug for StoreConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { mode, addresses, tls, username, password: _, database } = self;
+        f.debug_struct("StoreConnection")
+            .field("mode", mode)
+            .field("addresses", addresses)
+            .field("tls", &tls.is_some())
+            .field("username", username)
+            .field("password", &"<redacted>")
+            .field("database", database)
+            .finish()
     }
 }
 

@@ -24,6 +24,8 @@ fn listener(name: &str, port: u16) -> Resource {
         hostname: HostPattern::Any,
         protocol: ListenerProtocol::Http,
         proxy_protocol: false,
+        limits: None,
+        auth: None,
     }))
 }
 

@@ -18,7 +18,7 @@ fn listener_key(name: &str) -> ListenerKey {
 
 fn route() -> Resource {
     let any = RouteHostname { effective: HostPattern::Any, written: HostPattern::Any };
-    let attach = |name| Attachment { listener: listener_key(name), hostnames: vec![any.clone()] };
+    let attach = |name| Attachment::new(listener_key(name), vec![any.clone()]);
     let target = Target::Backend(BackendKey::service("default", "shop", 80));
     Resource::Route(Arc::new(Route {
         key: RouteKey::http("default", "shop", 0),
@@ -43,6 +43,8 @@ fn listener() -> Resource {
         hostname: HostPattern::Any,
         protocol: ListenerProtocol::Https(TlsTermination { certificates, client_validation: None }),
         proxy_protocol: false,
+        limits: None,
+        auth: None,
     }))
 }
 
@@ -273,4 +275,38 @@ fn an_error_about_a_private_key_does_not_show_it() {
         _ => unreachable!("a certificate"),
     });
     assert_eq!(error, "certificate.private_key: is 70000 bytes long; shorten it to at most 65536 bytes");
+}
+
+#[test]
+fn a_policy_that_is_unknown_in_part_denies_and_is_never_skipped() {
+    use portcullis_ir::{Auth, BrokenAuth};
+    use portcullis_wire::proto::auth::Kind;
+    let user = proto::IdentityHeader {
+        name: "x-user".into(),
+        value: Some(proto::identity_header::Value::Claim("sub".into())),
+    };
+    let unknown = proto::AuthMethod { name: "later".into(), kind: None };
+    let policy = proto::AuthPolicy {
+        identity_headers: vec![user],
+        methods: vec![unknown],
+        require: proto::Require::Any.into(),
+        ..proto::AuthPolicy::default()
+    };
+    let auth = proto::Auth { kind: Some(Kind::Enforce(policy)) };
+    let mut sent = encode(&listener());
+    let Some(Spec::Listener(spec)) = &mut sent.spec else { panic!() };
+    spec.auth = Some(auth);
+    let mut diagnostics = Diagnostics::default();
+    let Resource::Listener(read) = decode_with(sent, &mut diagnostics).unwrap() else { panic!() };
+    let Some(Auth::Broken(BrokenAuth { identity_headers, .. })) = read.auth.as_deref() else { panic!("{read:?}") };
+    assert_eq!(*identity_headers, ["x-user"], "what clients may not claim is known all the same");
+    assert!(diagnostics.warnings[0].to_string().starts_with("listener.auth.enforce."), "{diagnostics:?}");
+    let mut sent = encode(&route());
+    let Some(Spec::Route(spec)) = &mut sent.spec else { panic!() };
+    spec.attachments[1].auth = Some(proto::Auth { kind: None });
+    let mut diagnostics = Diagnostics::default();
+    let Resource::Route(read) = decode_with(sent, &mut diagnostics).unwrap() else { panic!() };
+    assert!(read.attachments[0].auth.is_none(), "the other attachment is as it was");
+    assert!(matches!(read.attachments[1].auth.as_deref(), Some(Auth::Broken(_))));
+    assert!(diagnostics.warnings[0].to_string().starts_with("route.attachments[1].auth"), "{diagnostics:?}");
 }

@@ -1,11 +1,11 @@
 //! What data planes and servers say to each other, through its bytes.
 #![allow(clippy::unwrap_used)]
 
-use portcullis_ir::{Digest, GatewayKey, ListenerKey, ResourceKey, RouteKey};
+use portcullis_ir::{Digest, GatewayKey, IssuerKey, ListenerKey, ResourceKey, RouteKey};
 use portcullis_wire::{
     Ack, ClientMessage, ConfigStep, DeltaHead, DeltaPart, Digests, Encoded, ErrorClass, Figures, Health, Hello,
     InvalidMessage, IssueReply, IssueRequest, LATENCY_BUCKETS, Lane, Limits, LiveStep, Nack, Observe, PodReport,
-    PodState, Rejection, RejectionCode, ServerMessage, State, Version, proto,
+    PodState, Rejection, RejectionCode, Report, ServerMessage, State, Version, Wanted, proto,
 };
 use prost::Message;
 
@@ -24,6 +24,10 @@ fn rejection() -> Rejection {
     let key = ListenerKey::new(GatewayKey::new("default", "edge"), "http");
     let message = "port 80 is taken; free it".to_owned();
     Rejection { key: Some(ResourceKey::Listener(key)), code: RejectionCode::Unbindable, message }
+}
+
+fn wanted() -> Wanted {
+    Wanted { issuers: ["https://a.example/keys", "https://b.example issuer"].map(|one| IssuerKey(one.into())).into() }
 }
 
 fn delta() -> ServerMessage {
@@ -70,6 +74,7 @@ fn what_a_data_plane_says_arrives_as_it_was_said() {
             resources: vec![(route(), figures)],
             rest,
         }),
+        ClientMessage::Wanted(wanted()),
     ] {
         assert_eq!(ClientMessage::decode(&message.encode_to_vec()), Ok(message));
     }
@@ -91,9 +96,11 @@ fn what_replicas_and_new_data_planes_say_arrives_as_it_was_said() {
         connected: true,
     };
     for state in [None, Some(PodState::default()), Some(said)] {
-        let report = PodReport { gateway: gateway.clone(), pod: "pod-1".into(), state };
-        assert_eq!(PodReport::decode(&report.encode_to_vec()), Ok(report));
+        let report = Report::Pod(PodReport { gateway: gateway.clone(), pod: "pod-1".into(), state });
+        assert_eq!(Report::decode(&report.encode_to_vec()), Ok(report));
     }
+    let wanted = Report::Wanted(wanted());
+    assert_eq!(Report::decode(&wanted.encode_to_vec()), Ok(wanted));
     let empty = IssueRequest { gateway, csr: Vec::new() };
     assert!(matches!(IssueRequest::decode(&empty.encode_to_vec()), Err(InvalidMessage::Field(_))));
 }

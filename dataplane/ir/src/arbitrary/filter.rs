@@ -22,6 +22,7 @@ pub fn filter() -> impl Strategy<Value = Filter> {
             Filter::Mirror(Mirror { target, share: Fraction { numerator, denominator: 100 } })
         }),
         cors().prop_map(Filter::Cors),
+        super::auth::external().prop_map(|external| Filter::ExternalAuth(Box::new(external))),
     ]
 }
 

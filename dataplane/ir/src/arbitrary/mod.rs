@@ -3,7 +3,9 @@
 //! Names, hosts and paths come from small pools, so that two generated snapshots overlap, routes meet on one host and
 //! prefix, and a generated request has something to find. Everything generated keeps the invariants that the IR states.
 
+mod auth;
 mod filter;
+mod limit;
 mod name;
 mod route;
 
@@ -15,7 +17,9 @@ use proptest::sample::select;
 use proptest::strategy::{Just, Strategy};
 use proptest::{bool, num, option, prop_oneof};
 
+pub use auth::{auth, credential, issuer};
 pub use filter::{filter, redirect, target};
+pub use limit::{limits, store};
 pub use name::{
     backend_key, certificate_key, header_name, host, host_pattern, listener_key, method, path, query_name, route_key,
     stream_route_key, value,
@@ -41,6 +45,9 @@ pub fn resource() -> impl Strategy<Value = Resource> {
         1 => backend().prop_map(|value| Resource::Backend(value.into())),
         1 => endpoints().prop_map(|value| Resource::Endpoints(value.into())),
         1 => certificate().prop_map(|value| Resource::Certificate(value.into())),
+        1 => store().prop_map(|value| Resource::Store(value.into())),
+        1 => credential().prop_map(|value| Resource::Credential(value.into())),
+        1 => issuer().prop_map(|value| Resource::Issuer(value.into())),
     ]
 }
 
@@ -54,14 +61,17 @@ pub fn listener() -> impl Strategy<Value = Listener> {
         Just(ListenerProtocol::Udp),
     ];
     let addresses = prop_oneof![4 => Just(Vec::new()), 1 => vec(address(), 1..3)];
-    (listener_key(), addresses, port(), host_pattern(), protocol, bool::ANY).prop_map(
-        |(key, addresses, port, hostname, protocol, proxy_protocol)| Listener {
+    let auth = prop_oneof![3 => Just(None), 1 => auth().prop_map(Some)];
+    (listener_key(), addresses, port(), host_pattern(), protocol, bool::ANY, limit::attached(), auth).prop_map(
+        |(key, addresses, port, hostname, protocol, proxy_protocol, limits, auth)| Listener {
             key,
             addresses,
             port,
             hostname,
             protocol,
             proxy_protocol,
+            limits,
+            auth,
         },
     )
 }

@@ -38,11 +38,16 @@ pub fn stream_route_key() -> impl Strategy<Value = RouteKey> {
 
 pub fn backend_key() -> impl Strategy<Value = BackendKey> {
     let transport = prop_oneof![4 => Just(Transport::Tcp), 1 => Just(Transport::Udp)];
-    (select(vec![BackendKind::Service, BackendKind::Backend]), namespace(), 0..6_u8, super::port(), transport).prop_map(
-        |(kind, namespace, name, port, transport)| {
-            BackendKey::new(kind, namespace, format!("backend-{name}"), port, transport)
-        },
+    (
+        select(vec![BackendKind::Service, BackendKind::Backend, BackendKind::XBackend]),
+        namespace(),
+        0..6_u8,
+        super::port(),
+        transport,
     )
+        .prop_map(|(kind, namespace, name, port, transport)| {
+            BackendKey::new(kind, namespace, format!("backend-{name}"), port, transport)
+        })
 }
 
 pub fn certificate_key() -> impl Strategy<Value = CertificateKey> {

@@ -1,11 +1,12 @@
 //! Routes and their matches.
 
-use proptest::collection::{btree_set, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::sample::select;
 use proptest::strategy::{Just, Strategy};
 use proptest::{option, prop_oneof};
 
 use super::filter::{failure, filter, redirect, target};
+use super::limit::attached;
 use super::name::{
     header_name, host_pattern, listener_key, method, path, query_name, route_key, stream_route_key, value,
 };
@@ -62,10 +63,12 @@ fn retry() -> impl Strategy<Value = Retry> {
 
 fn persistence() -> impl Strategy<Value = SessionPersistence> {
     let carrier = select(vec![SessionCarrier::SessionCookie, SessionCarrier::PermanentCookie, SessionCarrier::Header]);
-    (carrier, option::of(super::duration()), option::of(super::duration())).prop_map(
-        |(carrier, absolute_timeout, idle_timeout)| SessionPersistence {
+    let path = option::of(select(vec!["/", "/shop"]));
+    (carrier, path, option::of(super::duration()), option::of(super::duration())).prop_map(
+        |(carrier, path, absolute_timeout, idle_timeout)| SessionPersistence {
             name: "session".into(),
             carrier,
+            path: path.map(Into::into),
             absolute_timeout,
             idle_timeout,
         },
@@ -110,10 +113,19 @@ fn attachments() -> impl Strategy<Value = Vec<Attachment>> {
         effective: listener.intersect(&written).unwrap_or_else(|| written.clone()),
         written,
     });
-    (btree_set(listener_key(), 1..4), vec(hostname, 1..4)).prop_map(|(listeners, hostnames)| {
-        let hostnames = unique(hostnames, |hostname| hostname.effective.clone());
-        listeners.into_iter().map(|listener| Attachment { listener, hostnames: hostnames.clone() }).collect()
-    })
+    // A policy of its own at the first: a rule stays one small message.
+    let auth = prop_oneof![4 => Just(None), 1 => super::auth::auth().prop_map(Some)];
+    (btree_map(listener_key(), attached(), 1..4), vec(hostname, 1..4), auth).prop_map(
+        |(listeners, hostnames, mut auth)| {
+            let hostnames = unique(hostnames, |hostname| hostname.effective.clone());
+            let attachment = |(listener, limits)| Attachment {
+                limits,
+                auth: auth.take(),
+                ..Attachment::new(listener, hostnames.clone())
+            };
+            listeners.into_iter().map(attachment).collect()
+        },
+    )
 }
 
 fn string_match() -> impl Strategy<Value = StringMatch> {

@@ -135,15 +135,17 @@ impl<C: FnMut(usize) -> usize> World<C> {
                 _ => ListenerProtocol::Https(TlsTermination { certificates, client_validation: None }),
             },
             proxy_protocol: false,
+            limits: None,
+            auth: None,
         })
     }
 
     fn route(&mut self) -> Arc<Route> {
         // Some configurations hold many rules at one path, some hold many paths.
         let one_path = self.one_in(3);
-        let attachments = (0..1 + self.choose(2)).map(|_| Attachment {
-            listener: self.listener_key(),
-            hostnames: (0..1 + self.choose(2)).map(|_| self.hostname()).collect(),
+        let attachments = (0..1 + self.choose(2)).map(|_| {
+            let listener = self.listener_key();
+            Attachment::new(listener, (0..1 + self.choose(2)).map(|_| self.hostname()).collect())
         });
         let attachments = attachments.collect();
         Arc::new(Route {

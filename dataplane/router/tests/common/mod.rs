@@ -27,7 +27,16 @@ pub(crate) fn listener_key(name: &str) -> ListenerKey {
 pub(crate) fn http(name: &str, hostname: &str) -> Listener {
     let protocol = ListenerProtocol::Http;
     let (key, hostname) = (listener_key(name), pattern(hostname));
-    Listener { key, addresses: Vec::new(), port: 80, hostname, protocol, proxy_protocol: false }
+    Listener {
+        key,
+        addresses: Vec::new(),
+        port: 80,
+        hostname,
+        protocol,
+        proxy_protocol: false,
+        limits: None,
+        auth: None,
+    }
 }
 
 pub(crate) fn https(name: &str, hostname: &str) -> Listener {
@@ -45,7 +54,7 @@ pub(crate) fn route(name: &str, listener: &str, hostname: &str) -> Route {
         key: RouteKey::http("apps", name, 0),
         rule_name: None,
         created: 0,
-        attachments: vec![Attachment { listener: listener_key(listener), hostnames: vec![hostname] }],
+        attachments: vec![Attachment::new(listener_key(listener), vec![hostname])],
         matches: vec![Match::default()],
         filters: Vec::new(),
         action: Action::Fail(Failure::NoBackends),

@@ -107,7 +107,23 @@ impl Contents {
             (Kind::Live(live), Resource::Certificate(value)) => {
                 live.certificates.insert(value.key.clone(), value);
             }
-            (Kind::Config(_), Resource::Endpoints(_) | Resource::Certificate(_))
+            (Kind::Live(live), Resource::Store(value)) => {
+                live.stores.insert(value.key.clone(), value);
+            }
+            (Kind::Live(live), Resource::Credential(value)) => {
+                live.credentials.insert(value.key.clone(), value);
+            }
+            (Kind::Live(live), Resource::Issuer(value)) => {
+                live.issuers.insert(value.key.clone(), value);
+            }
+            (
+                Kind::Config(_),
+                Resource::Endpoints(_)
+                | Resource::Certificate(_)
+                | Resource::Store(_)
+                | Resource::Credential(_)
+                | Resource::Issuer(_),
+            )
             | (
                 Kind::Live(_),
                 Resource::Listener(_) | Resource::Route(_) | Resource::StreamRoute(_) | Resource::Backend(_),

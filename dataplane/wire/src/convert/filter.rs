@@ -5,7 +5,7 @@ use portcullis_ir::{Filter, Fraction, HeaderEdits, Mirror, PathRewrite, UrlRewri
 
 use super::backend::{decode_target, encode_target};
 use super::matches::decode_header_name;
-use super::{cors, host};
+use super::{auth, cors, host};
 use crate::bounds::{EDITS, PATH, VALUE, list, text};
 use crate::invalid::{At, InvalidResource, Problem};
 use crate::proto;
@@ -25,6 +25,7 @@ pub(super) fn encode(filter: &Filter) -> proto::Filter {
             denominator: *denominator,
         }),
         Filter::Cors(cors) => Kind::Cors(cors::encode(cors)),
+        Filter::ExternalAuth(external) => Kind::ExternalAuth(auth::encode_external(external)),
     };
     proto::Filter { kind: Some(kind) }
 }
@@ -36,6 +37,9 @@ pub(super) fn decode(filter: proto::Filter) -> Result<Filter, InvalidResource> {
         Kind::ResponseHeaders(edits) => Filter::ResponseHeaders(decode_edits(edits).at("response_headers")?),
         Kind::UrlRewrite(rewrite) => Filter::UrlRewrite(decode_rewrite(rewrite).at("url_rewrite")?),
         Kind::Cors(cors) => Filter::Cors(cors::decode(cors).at("cors")?),
+        Kind::ExternalAuth(external) => {
+            Filter::ExternalAuth(Box::new(auth::decode_external(external).at("external_auth")?))
+        }
         Kind::Mirror(mirror) => Filter::Mirror(decode_mirror(mirror).at("mirror")?),
     })
 }

@@ -1,11 +1,11 @@
 //! Keys.
 
 use portcullis_ir::{
-    BackendKey, BackendKind, CertificateKey, GatewayKey, ListenerKey, ListenerSetKey, ResourceKey, RouteKey, RouteKind,
-    Transport,
+    BackendKey, BackendKind, CertificateKey, CredentialKey, CredentialUse, GatewayKey, IssuerKey, ListenerKey,
+    ListenerSetKey, ResourceKey, RouteKey, RouteKind, StoreKey, Transport,
 };
 
-use crate::bounds::{name, port, required};
+use crate::bounds::{ISSUER, name, port, required, text};
 use crate::invalid::{At, InvalidResource, Problem};
 use crate::proto;
 use crate::proto::resource_key::Kind;
@@ -18,6 +18,9 @@ pub fn encode_key(key: &ResourceKey) -> proto::ResourceKey {
         ResourceKey::Backend(key) => Kind::Backend(backend(key)),
         ResourceKey::Endpoints(key) => Kind::Endpoints(backend(key)),
         ResourceKey::Certificate(key) => Kind::Certificate(certificate(key)),
+        ResourceKey::Store(StoreKey { gateway }) => Kind::Store(encode_gateway(gateway)),
+        ResourceKey::Credential(key) => Kind::Credential(credential(key)),
+        ResourceKey::Issuer(IssuerKey(address)) => Kind::Issuer(address.to_string()),
     };
     proto::ResourceKey { kind: Some(kind) }
 }
@@ -40,6 +43,9 @@ pub fn decode_key(key: proto::ResourceKey) -> Result<ResourceKey, InvalidResourc
         Kind::Backend(key) => ResourceKey::Backend(decode_backend(key).at("backend")?),
         Kind::Endpoints(key) => ResourceKey::Endpoints(decode_backend(key).at("endpoints")?),
         Kind::Certificate(key) => ResourceKey::Certificate(decode_certificate(key).at("certificate")?),
+        Kind::Store(key) => ResourceKey::Store(decode_store(key).at("store")?),
+        Kind::Credential(key) => ResourceKey::Credential(decode_credential(key).at("credential")?),
+        Kind::Issuer(key) => ResourceKey::Issuer(decode_issuer(key).at("issuer")?),
     })
 }
 
@@ -55,61 +61,70 @@ pub(crate) fn decode_gateway(key: proto::GatewayKey) -> Result<GatewayKey, Inval
 
 pub(super) fn listener(key: &ListenerKey) -> proto::ListenerKey {
     let ListenerKey { gateway: parent, set, name } = key;
-    let encode_set = |ListenerSetKey { namespace, name }: &ListenerSetKey| proto::ListenerSetKey {
-        namespace: namespace.to_string(),
-        name: name.to_string(),
-    };
     proto::ListenerKey {
         gateway: Some(encode_gateway(parent)),
-        set: set.as_ref().map(encode_set),
+        set: set.as_ref().map(listener_set),
         name: name.to_string(),
     }
 }
 
 pub(super) fn decode_listener(key: proto::ListenerKey) -> Result<ListenerKey, InvalidResource> {
     let proto::ListenerKey { gateway, set, name: listener } = key;
-    let set = set.map(|proto::ListenerSetKey { namespace, name: object }| {
-        Ok(ListenerSetKey { namespace: name(namespace).at("namespace")?, name: name(object).at("name")? })
-    });
     Ok(ListenerKey {
         gateway: required(gateway).and_then(decode_gateway).at("gateway")?,
-        set: set.transpose().at("set")?,
+        set: set.map(decode_listener_set).transpose().at("set")?,
         name: name(listener).at("name")?,
     })
 }
 
-pub(super) fn route(key: &RouteKey) -> proto::RouteKey {
-    let RouteKey { kind, namespace, name, rule } = key;
-    let kind = match kind {
+pub(super) fn listener_set(key: &ListenerSetKey) -> proto::ListenerSetKey {
+    let ListenerSetKey { namespace, name } = key;
+    proto::ListenerSetKey { namespace: namespace.to_string(), name: name.to_string() }
+}
+
+pub(super) fn decode_listener_set(key: proto::ListenerSetKey) -> Result<ListenerSetKey, InvalidResource> {
+    let proto::ListenerSetKey { namespace, name: object } = key;
+    Ok(ListenerSetKey { namespace: name(namespace).at("namespace")?, name: name(object).at("name")? })
+}
+
+pub(super) fn encode_route_kind(kind: RouteKind) -> proto::RouteKind {
+    match kind {
         RouteKind::HttpRoute => proto::RouteKind::HttpRoute,
         RouteKind::GrpcRoute => proto::RouteKind::GrpcRoute,
         RouteKind::TlsRoute => proto::RouteKind::TlsRoute,
         RouteKind::TcpRoute => proto::RouteKind::TcpRoute,
         RouteKind::UdpRoute => proto::RouteKind::UdpRoute,
-    };
+    }
+}
+
+pub(super) fn decode_route_kind(kind: i32) -> Result<RouteKind, InvalidResource> {
+    Ok(match proto::RouteKind::try_from(kind) {
+        Ok(proto::RouteKind::HttpRoute) => RouteKind::HttpRoute,
+        Ok(proto::RouteKind::GrpcRoute) => RouteKind::GrpcRoute,
+        Ok(proto::RouteKind::TlsRoute) => RouteKind::TlsRoute,
+        Ok(proto::RouteKind::TcpRoute) => RouteKind::TcpRoute,
+        Ok(proto::RouteKind::UdpRoute) => RouteKind::UdpRoute,
+        Ok(proto::RouteKind::Unspecified) => return Err(Problem::Missing.into()),
+        Err(_) => return Err(Problem::Unsupported.into()),
+    })
+}
+
+pub(super) fn route(key: &RouteKey) -> proto::RouteKey {
+    let RouteKey { kind, namespace, name, rule } = key;
     proto::RouteKey {
-        kind: kind.into(),
+        kind: encode_route_kind(*kind).into(),
         namespace: namespace.to_string(),
         name: name.to_string(),
         rule: u32::from(*rule),
     }
 }
 
-fn decode_route(key: proto::RouteKey) -> Result<RouteKey, InvalidResource> {
+pub(super) fn decode_route(key: proto::RouteKey) -> Result<RouteKey, InvalidResource> {
     let proto::RouteKey { kind, namespace, name: object, rule } = key;
-    let kind = match proto::RouteKind::try_from(kind) {
-        Ok(proto::RouteKind::HttpRoute) => RouteKind::HttpRoute,
-        Ok(proto::RouteKind::GrpcRoute) => RouteKind::GrpcRoute,
-        Ok(proto::RouteKind::TlsRoute) => RouteKind::TlsRoute,
-        Ok(proto::RouteKind::TcpRoute) => RouteKind::TcpRoute,
-        Ok(proto::RouteKind::UdpRoute) => RouteKind::UdpRoute,
-        Ok(proto::RouteKind::Unspecified) => return Err(InvalidResource::new(Problem::Missing)).at("kind"),
-        Err(_) => return Err(InvalidResource::new(Problem::Unsupported)).at("kind"),
-    };
     let rule = u16::try_from(rule)
         .map_err(|_| Problem::OutOfRange { value: rule.into(), expected: "a position from 0 to 65535" }.into());
     Ok(RouteKey {
-        kind,
+        kind: decode_route_kind(kind).at("kind")?,
         namespace: name(namespace).at("namespace")?,
         name: name(object).at("name")?,
         rule: rule.at("rule")?,
@@ -130,6 +145,7 @@ pub(super) fn backend(key: &BackendKey) -> proto::BackendKey {
     let kind = match kind {
         BackendKind::Service => proto::BackendKind::Service,
         BackendKind::Backend => proto::BackendKind::Backend,
+        BackendKind::XBackend => proto::BackendKind::XBackend,
     };
     proto::BackendKey {
         kind: kind.into(),
@@ -151,6 +167,7 @@ pub(super) fn decode_backend(key: proto::BackendKey) -> Result<BackendKey, Inval
     let kind = match proto::BackendKind::try_from(kind) {
         Ok(proto::BackendKind::Service) => BackendKind::Service,
         Ok(proto::BackendKind::Backend) => BackendKind::Backend,
+        Ok(proto::BackendKind::XBackend) => BackendKind::XBackend,
         Ok(proto::BackendKind::Unspecified) => return Err(InvalidResource::new(Problem::Missing)).at("kind"),
         Err(_) => return Err(InvalidResource::new(Problem::Unsupported)).at("kind"),
     };
@@ -161,6 +178,43 @@ pub(super) fn decode_backend(key: proto::BackendKey) -> Result<BackendKey, Inval
         port: port(number).at("port")?,
         transport,
     })
+}
+
+pub(super) fn store(key: &StoreKey) -> proto::GatewayKey {
+    encode_gateway(&key.gateway)
+}
+
+pub(super) fn decode_store(key: proto::GatewayKey) -> Result<StoreKey, InvalidResource> {
+    Ok(StoreKey { gateway: decode_gateway(key)? })
+}
+
+pub(crate) fn decode_issuer(key: String) -> Result<IssuerKey, InvalidResource> {
+    if key.is_empty() {
+        return Err(Problem::Missing.into());
+    }
+    Ok(IssuerKey(text(key, ISSUER)?.into()))
+}
+
+pub(super) fn credential(key: &CredentialKey) -> proto::CredentialKey {
+    let CredentialKey { purpose, namespace, name } = key;
+    let purpose = match purpose {
+        CredentialUse::Consumer => proto::CredentialUse::Consumer,
+        CredentialUse::Users => proto::CredentialUse::Users,
+        CredentialUse::Shared => proto::CredentialUse::Shared,
+    };
+    proto::CredentialKey { purpose: purpose.into(), namespace: namespace.to_string(), name: name.to_string() }
+}
+
+pub(super) fn decode_credential(key: proto::CredentialKey) -> Result<CredentialKey, InvalidResource> {
+    let proto::CredentialKey { purpose, namespace, name: object } = key;
+    let purpose = match proto::CredentialUse::try_from(purpose) {
+        Ok(proto::CredentialUse::Consumer) => CredentialUse::Consumer,
+        Ok(proto::CredentialUse::Users) => CredentialUse::Users,
+        Ok(proto::CredentialUse::Shared) => CredentialUse::Shared,
+        Ok(proto::CredentialUse::Unspecified) => return Err(InvalidResource::new(Problem::Missing)).at("purpose"),
+        Err(_) => return Err(InvalidResource::new(Problem::Unsupported)).at("purpose"),
+    };
+    Ok(CredentialKey { purpose, namespace: name(namespace).at("namespace")?, name: name(object).at("name")? })
 }
 
 pub(super) fn certificate(key: &CertificateKey) -> proto::CertificateKey {

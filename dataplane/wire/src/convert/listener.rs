@@ -1,16 +1,18 @@
 //! Listeners.
 
+use std::sync::Arc;
+
 use portcullis_ir::{ClientValidation, ClientValidationMode, Listener, ListenerKey, ListenerProtocol, TlsTermination};
 
 use super::host::{decode_address, decode_pattern, encode_address, encode_pattern};
-use super::key;
+use super::{auth, key, limit};
 use crate::bounds::{ADDRESSES, LISTENER_CERTIFICATES, ROOTS, der, list, port};
-use crate::invalid::{At, InvalidResource, Problem};
+use crate::invalid::{At, Diagnostics, InvalidResource, Problem};
 use crate::proto;
 use crate::proto::listener::Protocol;
 
 pub(super) fn encode(listener: &Listener) -> proto::Listener {
-    let Listener { key: _, addresses, port, hostname, protocol, proxy_protocol } = listener;
+    let Listener { key: _, addresses, port, hostname, protocol, proxy_protocol, limits, auth } = listener;
     let protocol = match protocol {
         ListenerProtocol::Http => Protocol::Http(proto::Http {}),
         ListenerProtocol::Https(termination) => Protocol::Https(encode_termination(termination)),
@@ -25,11 +27,18 @@ pub(super) fn encode(listener: &Listener) -> proto::Listener {
         hostname: encode_pattern(hostname),
         protocol: Some(protocol),
         proxy_protocol: *proxy_protocol,
+        limits: limits.as_deref().map(limit::encode),
+        auth: auth.as_deref().map(auth::encode),
     }
 }
 
-pub(super) fn decode(key: ListenerKey, listener: proto::Listener) -> Result<Listener, InvalidResource> {
-    let proto::Listener { addresses, port: number, hostname, protocol, proxy_protocol } = listener;
+pub(super) fn decode(
+    key: ListenerKey,
+    listener: proto::Listener,
+    diagnostics: &mut Diagnostics,
+) -> Result<Listener, InvalidResource> {
+    let proto::Listener { addresses, port: number, hostname, protocol, proxy_protocol, limits, auth } = listener;
+    let auth = auth.map(|auth| Arc::new(auth::decode(auth, &key, diagnostics)));
     let protocol = match protocol.ok_or_else(|| Problem::Unsupported.into()).at("protocol")? {
         Protocol::Http(proto::Http {}) => ListenerProtocol::Http,
         Protocol::Https(termination) => ListenerProtocol::Https(decode_termination(termination).at("https")?),
@@ -47,6 +56,8 @@ pub(super) fn decode(key: ListenerKey, listener: proto::Listener) -> Result<List
         hostname: decode_pattern(hostname).at("hostname")?,
         protocol,
         proxy_protocol,
+        limits: diagnostics.at("limits", |diagnostics| limit::decode(limits, diagnostics)).at("limits")?,
+        auth,
     })
 }
 

@@ -50,7 +50,7 @@ pub(super) fn decode_header_name(name: &str) -> Result<HeaderName, InvalidResour
         .map_err(|_| Problem::Text("is no header name; use a token of RFC 9110").into())
 }
 
-fn encode_path(path: &PathMatch) -> proto::PathMatch {
+pub(super) fn encode_path(path: &PathMatch) -> proto::PathMatch {
     let kind = match path {
         PathMatch::Exact(path) => proto::path_match::Kind::Exact(path.to_string()),
         PathMatch::Prefix(path) => proto::path_match::Kind::Prefix(path.to_string()),
@@ -60,7 +60,7 @@ fn encode_path(path: &PathMatch) -> proto::PathMatch {
     proto::PathMatch { kind: Some(kind) }
 }
 
-fn decode_path(path: Option<proto::PathMatch>) -> Result<PathMatch, InvalidResource> {
+pub(super) fn decode_path(path: Option<proto::PathMatch>) -> Result<PathMatch, InvalidResource> {
     Ok(match path.and_then(|proto::PathMatch { kind }| kind).ok_or(Problem::Unsupported)? {
         proto::path_match::Kind::Exact(path) => PathMatch::Exact(absolute(path).at("exact")?.into()),
         proto::path_match::Kind::Prefix(path) => {

@@ -6,24 +6,31 @@
 //! that part fails closed, with a warning in [`Diagnostics`]; a route that went missing would hand its requests to a
 //! broader one.
 
+mod auth;
 mod backend;
 mod certificate;
 mod cors;
+mod credential;
 mod endpoints;
 mod filter;
 mod host;
+mod issuer;
 mod key;
+mod key_part;
+mod limit;
 mod listener;
 mod matches;
+mod origin;
 mod redirect;
 mod route;
+mod store;
 mod stream;
 
 use std::sync::Arc;
 
 use portcullis_ir as ir;
 
-pub(crate) use key::{decode_gateway, encode_gateway};
+pub(crate) use key::{decode_gateway, decode_issuer, encode_gateway};
 pub use key::{decode_key, encode_key};
 
 use crate::bounds::required;
@@ -40,6 +47,9 @@ pub fn encode(resource: &ir::Resource) -> proto::Resource {
         ir::Resource::Backend(backend) => Spec::Backend(backend::encode(backend)),
         ir::Resource::Endpoints(endpoints) => Spec::Endpoints(endpoints::encode(endpoints)),
         ir::Resource::Certificate(certificate) => Spec::Certificate(certificate::encode(certificate)),
+        ir::Resource::Store(store) => Spec::Store(store::encode(store)),
+        ir::Resource::Credential(credential) => Spec::Credential(credential::encode(credential)),
+        ir::Resource::Issuer(issuer) => Spec::Issuer(issuer::encode(issuer)),
     };
     proto::Resource { key: Some(encode_key(&resource.key())), spec: Some(spec) }
 }
@@ -66,7 +76,8 @@ pub fn decode_with(resource: proto::Resource, diagnostics: &mut Diagnostics) -> 
     let key = required(key).and_then(decode_key).at("key")?;
     Ok(match (key, required(spec).at("spec")?) {
         (ir::ResourceKey::Listener(key), Spec::Listener(spec)) => {
-            ir::Resource::Listener(Arc::new(listener::decode(key, spec).at("listener")?))
+            let listener = diagnostics.at("listener", |diagnostics| listener::decode(key, spec, diagnostics));
+            ir::Resource::Listener(Arc::new(listener.at("listener")?))
         }
         (ir::ResourceKey::Route(key), Spec::Route(spec)) => {
             let route = diagnostics.at("route", |diagnostics| route::decode(key, spec, diagnostics));
@@ -84,6 +95,15 @@ pub fn decode_with(resource: proto::Resource, diagnostics: &mut Diagnostics) -> 
         }
         (ir::ResourceKey::Certificate(key), Spec::Certificate(spec)) => {
             ir::Resource::Certificate(Arc::new(certificate::decode(key, spec).at("certificate")?))
+        }
+        (ir::ResourceKey::Store(key), Spec::Store(spec)) => {
+            ir::Resource::Store(Arc::new(store::decode(key, spec).at("store")?))
+        }
+        (ir::ResourceKey::Credential(key), Spec::Credential(spec)) => {
+            ir::Resource::Credential(Arc::new(credential::decode(key, spec).at("credential")?))
+        }
+        (ir::ResourceKey::Issuer(key), Spec::Issuer(spec)) => {
+            ir::Resource::Issuer(Arc::new(issuer::decode(key, spec).at("issuer")?))
         }
         _ => return Err(InvalidResource::new(Problem::OtherKind)).at("spec"),
     })

@@ -1,5 +1,7 @@
 //! Routes. What this build does not know of a route's action, filters or targets fails closed and is noted.
 
+use std::sync::Arc;
+
 use portcullis_ir::{
     Action, Attachment, Failure, Filter, Retry, Route, RouteHostname, RouteKey, SessionCarrier, SessionPersistence,
     Target, Timeouts, WeightedBackend,
@@ -7,10 +9,10 @@ use portcullis_ir::{
 
 use super::backend::{decode_failure, decode_target, encode_failure, encode_target};
 use super::host::{decode_pattern, encode_pattern};
-use super::{filter, key, matches, redirect};
+use super::{auth, filter, key, limit, matches, redirect};
 use crate::bounds::{
-    ATTACHMENTS, BACKENDS, CODES, FILTERS, HOSTNAMES, MATCHES, NAME, WEIGHT, ascending, duration, list, nanoseconds,
-    required, text,
+    ATTACHMENTS, BACKENDS, CODES, FILTERS, HOSTNAMES, MATCHES, NAME, PATH, WEIGHT, ascending, duration, list,
+    nanoseconds, required, text,
 };
 use crate::invalid::{At, Diagnostics, InvalidResource, Problem};
 use crate::proto;
@@ -58,7 +60,7 @@ pub(super) fn decode(
         persistence,
     } = route;
     let rule_name = decode_rule_name(rule_name)?;
-    let attachments = decode_attachments(attachments)?;
+    let attachments = decode_attachments(attachments, diagnostics)?;
     let timeouts = Timeouts {
         request: request_timeout.map(duration).transpose().at("request_timeout")?,
         backend_request: backend_request_timeout.map(duration).transpose().at("backend_request_timeout")?,
@@ -78,8 +80,17 @@ pub(super) fn decode_rule_name(name: String) -> Result<Option<Box<str>>, Invalid
     if name.is_empty() { Ok(None) } else { Ok(Some(text(name, NAME).at("rule_name")?.into())) }
 }
 
-pub(super) fn decode_attachments(attachments: Vec<proto::Attachment>) -> Result<Vec<Attachment>, InvalidResource> {
-    let attachments = list(attachments, ATTACHMENTS, decode_attachment).at("attachments")?;
+pub(super) fn decode_attachments(
+    attachments: Vec<proto::Attachment>,
+    diagnostics: &mut Diagnostics,
+) -> Result<Vec<Attachment>, InvalidResource> {
+    let mut index = 0;
+    let attachments = list(attachments, ATTACHMENTS, |attachment| {
+        let field = format!("attachments[{index}]");
+        index += 1;
+        diagnostics.at(&field, |diagnostics| decode_attachment(attachment, diagnostics))
+    });
+    let attachments = attachments.at("attachments")?;
     ascending(&attachments, |attachment| attachment.listener.clone()).at("attachments")?;
     Ok(attachments)
 }
@@ -115,7 +126,7 @@ fn decode_retry(retry: proto::Retry) -> Result<Retry, InvalidResource> {
 }
 
 fn encode_persistence(persistence: &SessionPersistence) -> proto::SessionPersistence {
-    let SessionPersistence { name, carrier, absolute_timeout, idle_timeout } = persistence;
+    let SessionPersistence { name, carrier, path, absolute_timeout, idle_timeout } = persistence;
     let carrier = match carrier {
         SessionCarrier::SessionCookie => proto::SessionCarrier::SessionCookie,
         SessionCarrier::PermanentCookie => proto::SessionCarrier::PermanentCookie,
@@ -126,11 +137,12 @@ fn encode_persistence(persistence: &SessionPersistence) -> proto::SessionPersist
         carrier: carrier.into(),
         absolute_timeout: absolute_timeout.map(nanoseconds),
         idle_timeout: idle_timeout.map(nanoseconds),
+        path: path.as_deref().map(str::to_owned),
     }
 }
 
 fn decode_persistence(persistence: proto::SessionPersistence) -> Result<SessionPersistence, InvalidResource> {
-    let proto::SessionPersistence { name, carrier, absolute_timeout, idle_timeout } = persistence;
+    let proto::SessionPersistence { name, carrier, absolute_timeout, idle_timeout, path } = persistence;
     let carrier = match proto::SessionCarrier::try_from(carrier) {
         Ok(proto::SessionCarrier::SessionCookie) => SessionCarrier::SessionCookie,
         Ok(proto::SessionCarrier::PermanentCookie) => SessionCarrier::PermanentCookie,
@@ -143,25 +155,39 @@ fn decode_persistence(persistence: proto::SessionPersistence) -> Result<SessionP
     if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
         return Err(InvalidResource::new(Problem::Text("is no name of a header or a cookie"))).at("name");
     }
+    let path = path.map(|path| text(path, PATH)).transpose().at("path")?;
+    if path.as_deref().is_some_and(|path| !path.starts_with('/') || path.bytes().any(|byte| byte == b';')) {
+        return Err(InvalidResource::new(Problem::Text("is no path of a cookie"))).at("path");
+    }
     Ok(SessionPersistence {
         name: name.into(),
         carrier,
+        path: path.map(Into::into),
         absolute_timeout: absolute_timeout.map(duration).transpose().at("absolute_timeout")?,
         idle_timeout: idle_timeout.map(duration).transpose().at("idle_timeout")?,
     })
 }
 
 pub(super) fn encode_attachment(attachment: &Attachment) -> proto::Attachment {
-    let Attachment { listener, hostnames } = attachment;
+    let Attachment { listener, hostnames, limits, auth } = attachment;
     let hostname = |RouteHostname { effective, written }: &RouteHostname| proto::RouteHostname {
         effective: encode_pattern(effective),
         written: encode_pattern(written),
     };
-    proto::Attachment { listener: Some(key::listener(listener)), hostnames: hostnames.iter().map(hostname).collect() }
+    proto::Attachment {
+        listener: Some(key::listener(listener)),
+        hostnames: hostnames.iter().map(hostname).collect(),
+        limits: limits.as_deref().map(limit::encode),
+        auth: auth.as_deref().map(auth::encode),
+    }
 }
 
-fn decode_attachment(attachment: proto::Attachment) -> Result<Attachment, InvalidResource> {
-    let proto::Attachment { listener, hostnames } = attachment;
+fn decode_attachment(
+    attachment: proto::Attachment,
+    diagnostics: &mut Diagnostics,
+) -> Result<Attachment, InvalidResource> {
+    let proto::Attachment { listener, hostnames, limits, auth } = attachment;
+    let listener = required(listener).and_then(key::decode_listener).at("listener")?;
     let hostname = |proto::RouteHostname { effective, written }| {
         Ok(RouteHostname {
             effective: decode_pattern(effective).at("effective")?,
@@ -169,7 +195,9 @@ fn decode_attachment(attachment: proto::Attachment) -> Result<Attachment, Invali
         })
     };
     Ok(Attachment {
-        listener: required(listener).and_then(key::decode_listener).at("listener")?,
+        limits: diagnostics.at("limits", |diagnostics| limit::decode(limits, diagnostics)).at("limits")?,
+        auth: auth.map(|auth| Arc::new(auth::decode(auth, &listener, diagnostics))),
+        listener,
         hostnames: list(hostnames, HOSTNAMES, hostname).at("hostnames")?,
     })
 }

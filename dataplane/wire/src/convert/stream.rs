@@ -38,7 +38,7 @@ pub(super) fn decode(
         key,
         rule_name: decode_rule_name(rule_name)?,
         created,
-        attachments: decode_attachments(attachments)?,
+        attachments: decode_attachments(attachments, diagnostics)?,
         backends: backends.at("backends")?,
     })
 }

@@ -7,6 +7,7 @@ use super::common::{decode_held, decode_version, encode_held, encode_version};
 use super::error::{InvalidMessage, check};
 use super::health::{self, Health};
 use super::rejection::{self, Rejection};
+use super::wanted::{self, Wanted};
 use crate::bounds::{name, required};
 use crate::convert::{decode_gateway, encode_gateway};
 use crate::invalid::{At, InvalidResource};
@@ -20,6 +21,7 @@ pub enum ClientMessage {
     Ack(Ack),
     Nack(Nack),
     Health(Health),
+    Wanted(Wanted),
 }
 
 /// The first message of a stream.
@@ -72,6 +74,7 @@ impl ClientMessage {
                 message: rejection::cut(message),
             }),
             Self::Health(health) => Kind::Health(health::encode(health)),
+            Self::Wanted(wanted) => Kind::Wanted(wanted::encode(wanted)),
         };
         proto::ClientMessage { schema: SCHEMA, kind: Some(kind) }.encode_to_vec()
     }
@@ -86,6 +89,7 @@ impl ClientMessage {
             Kind::Ack(ack) => Self::Ack(decode_ack(ack).at("ack")?),
             Kind::Nack(nack) => Self::Nack(decode_nack(nack).at("nack")?),
             Kind::Health(health) => Self::Health(health::decode(health).at("health")?),
+            Kind::Wanted(wanted) => Self::Wanted(wanted::decode(wanted).at("wanted")?),
         })
     }
 }

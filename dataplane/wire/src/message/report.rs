@@ -8,10 +8,21 @@ use prost::Message;
 use super::common::{decode_digests, decode_held, encode_digests, encode_held};
 use super::error::{InvalidMessage, check};
 use super::rejection::{self, Rejection};
+use super::wanted::{self, Wanted};
 use crate::bounds::{name, required};
 use crate::convert::{decode_gateway, encode_gateway};
 use crate::invalid::{At, InvalidResource};
 use crate::{Digests, Limits, SCHEMA, State, proto};
+
+/// What one replica tells another.
+// Each is made, sent and taken apart at once.
+#[allow(clippy::large_enum_variant)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    Pod(PodReport),
+    /// What any of its pods said.
+    Wanted(Wanted),
+}
 
 /// One pod of one Gateway, as one replica knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,28 +51,36 @@ pub struct PodState {
     pub connected: bool,
 }
 
-impl PodReport {
+impl Report {
     pub fn encode_to_vec(&self) -> Vec<u8> {
-        let Self { gateway, pod, state } = self;
-        proto::PodReport {
-            schema: SCHEMA,
-            gateway: Some(encode_gateway(gateway)),
-            pod: pod.to_string(),
-            state: state.as_ref().map(encode_state),
-        }
-        .encode_to_vec()
+        let message = match self {
+            Self::Pod(PodReport { gateway, pod, state }) => proto::PodReport {
+                schema: SCHEMA,
+                gateway: Some(encode_gateway(gateway)),
+                pod: pod.to_string(),
+                state: state.as_ref().map(encode_state),
+                wanted: None,
+            },
+            Self::Wanted(wanted) => {
+                proto::PodReport { schema: SCHEMA, wanted: Some(wanted::encode(wanted)), ..proto::PodReport::default() }
+            }
+        };
+        message.encode_to_vec()
     }
 
     /// # Errors
     /// [`InvalidMessage`], naming the field; another schema is told before anything else.
     pub fn decode(message: &[u8]) -> Result<Self, InvalidMessage> {
         check(message, Limits::default().max_message)?;
-        let proto::PodReport { schema: _, gateway, pod, state } = proto::PodReport::decode(message)?;
-        Ok(Self {
+        let proto::PodReport { schema: _, gateway, pod, state, wanted } = proto::PodReport::decode(message)?;
+        if let Some(wanted) = wanted {
+            return Ok(Self::Wanted(wanted::decode(wanted).at("wanted")?));
+        }
+        Ok(Self::Pod(PodReport {
             gateway: required(gateway).and_then(decode_gateway).at("gateway")?,
             pod: name(pod).at("pod")?,
             state: state.map(decode_state).transpose().at("state")?,
-        })
+        }))
     }
 }
 
