@@ -7,6 +7,7 @@ use portcullis_wire::{Assembler, Limits, Received, Refused, Version};
 
 use crate::listen::install_provider;
 use crate::observe::Metrics;
+use crate::policy::State;
 use crate::program::{Compiler, Program};
 use crate::upstream::Upkeep;
 
@@ -28,7 +29,7 @@ impl ApplyBench {
         install_provider();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let upkeep = Upkeep::new(runtime.handle().clone());
-        let compiler = Compiler::new(workers, Arc::new(Metrics::default()), upkeep);
+        let compiler = Compiler::new(workers, Arc::new(Metrics::default()), upkeep, Arc::new(State::new(workers)));
         Ok(Self { assembler: Assembler::new(Limits::default()), compiler, program: None, _runtime: runtime })
     }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Once};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{oneshot, watch};
@@ -13,6 +14,7 @@ use crate::admin::{self, Pages};
 use crate::config::{Client, ConfigLink, Disk, Stream, StreamSettings};
 use crate::listen::{Manager, install_provider};
 use crate::observe::{AccessLogSink, Metrics, PANICS};
+use crate::policy;
 use crate::program::{Compiler, Program};
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -22,6 +24,8 @@ use crate::worker;
 
 /// Threads of the runtime off the request path: one may compile while another answers probes.
 const CONTROL_THREADS: usize = 2;
+/// What is held of stores goes back at the end, if that takes no longer.
+const GIVING_BACK: Duration = Duration::from_millis(500);
 const STACK: usize = 2 * 1024 * 1024;
 
 #[derive(Debug)]
@@ -94,16 +98,19 @@ impl DataPlane {
         };
         let (access_log, log_writer) =
             AccessLogSink::start(Box::new(io::stdout()), Arc::clone(&metrics)).map_err(StartError::Thread)?;
+        let runtime = control_runtime().map_err(StartError::Thread)?;
+        let policy = Arc::new(policy::State::new(settings.workers));
         let shared = Arc::new(Shared {
             settings,
+            policy,
             program: ArcSwap::from_pointee(Program::default()),
             metrics,
             access_log,
+            control: runtime.handle().clone(),
             connections: AtomicUsize::new(0),
             state: State::default(),
             bound: ArcSwap::default(),
         });
-        let runtime = control_runtime().map_err(StartError::Thread)?;
         let mut workers = Vec::new();
         for id in 0..shared.settings.workers {
             workers.push(worker::start(id, Arc::clone(&shared)).map_err(StartError::Thread)?);
@@ -195,7 +202,13 @@ impl Control {
         let Self { shared, admin, link, stream, disk, draining } = self;
         let settings = &shared.settings;
         let upkeep = Upkeep::new(tokio::runtime::Handle::current());
-        let compiler = Arc::new(Mutex::new(Compiler::new(settings.workers, Arc::clone(&shared.metrics), upkeep)));
+        shared.policy.limits.run_on(&tokio::runtime::Handle::current());
+        let compiler = Arc::new(Mutex::new(Compiler::new(
+            settings.workers,
+            Arc::clone(&shared.metrics),
+            upkeep,
+            Arc::clone(&shared.policy),
+        )));
         let manager = Manager::new(commands, settings.bind_addresses.clone(), settings.drain_deadline);
         let pages = Arc::new(Pages::new(Arc::clone(&shared), Arc::clone(&compiler)));
         match tokio::net::TcpListener::from_std(admin) {
@@ -205,7 +218,10 @@ impl Control {
         if let Some(stream) = stream {
             tokio::spawn(stream.run(Arc::clone(&shared)));
         }
+        let policy = Arc::clone(&shared.policy);
         Client::new(shared, compiler, manager, disk).run(link, draining).await;
+        // Units that nobody will use any more; a store that is away gets none.
+        let _ = tokio::time::timeout(GIVING_BACK, policy.limits.give_back()).await;
     }
 }
 

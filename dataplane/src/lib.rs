@@ -21,6 +21,7 @@ mod hex;
 mod http;
 mod listen;
 mod observe;
+mod policy;
 mod program;
 mod settings;
 mod shared;

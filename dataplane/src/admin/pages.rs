@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 
 use super::server::Response;
+use crate::policy::QuotaQuestion;
 use crate::program::Compiler;
 use crate::shared::Shared;
 use crate::state::Source;
@@ -39,15 +40,32 @@ impl Pages {
         Self { shared, compiler, config: tokio::sync::Mutex::new(()) }
     }
 
-    pub(super) async fn page(self: &Arc<Self>, path: &str) -> Response {
+    /// What a key has left; `reset` gives it all back.
+    pub(super) async fn quotas(&self, query: &str, reset: bool) -> Response {
+        let answered = match QuotaQuestion::parse(query, reset) {
+            Ok(question) => self.shared.policy.limits.quotas(&question).await,
+            Err(error) => Err(error),
+        };
+        match answered.map(|quotas| serde_json::to_string_pretty(&quotas)) {
+            Ok(Ok(body)) => Response { status: 200, content_type: "application/json", body: body + "\n" },
+            Ok(Err(error)) => Response::text(500, format!("quotas cannot be shown: {error}\n")),
+            Err(error) => Response::text(error.status(), format!("{error}\n")),
+        }
+    }
+
+    pub(super) async fn page(self: &Arc<Self>, path: &str, query: &str) -> Response {
         match path {
+            "/quotas" => self.quotas(query, false).await,
             "/" => Response::text(200, self.index()),
             "/healthz" => Response::text(200, "ok\n"),
             "/readyz" => self.ready(),
             "/metrics" => Response {
                 status: 200,
                 content_type: "text/plain; version=0.0.4; charset=utf-8",
-                body: self.shared.metrics.render(self.shared.state.age()),
+                body: {
+                    let limits = &self.shared.policy.limits;
+                    self.shared.metrics.render(self.shared.state.age(), |out| limits.render(out))
+                },
             },
             "/config" => {
                 let _turn = self.config.lock().await;

@@ -65,23 +65,28 @@ async fn exchange(mut tcp: TcpStream, pages: &Arc<Pages>) -> io::Result<()> {
         }
     }
     let (response, without_body) = match request_line(&head) {
-        Some(("GET", path)) => (pages.page(path).await, false),
-        Some(("HEAD", path)) => (pages.page(path).await, true),
+        Some(("GET", path, query)) => (pages.page(path, query).await, false),
+        Some(("HEAD", path, query)) => (pages.page(path, query).await, true),
+        // What changes something is for whoever is on this machine, or comes through its pod.
+        Some(("DELETE", "/quotas", query)) if tcp.peer_addr()?.ip().to_canonical().is_loopback() => {
+            (pages.quotas(query, true).await, false)
+        }
         Some(_) => (Response::text(405, "only GET and HEAD are served here\n"), false),
         None => (Response::text(400, "this is no HTTP/1.1 request\n"), false),
     };
     respond(&mut tcp, response, without_body).await
 }
 
-/// Method and path, without the query.
-fn request_line(head: &[u8]) -> Option<(&str, &str)> {
+/// Method, path and query.
+fn request_line(head: &[u8]) -> Option<(&str, &str, &str)> {
     let line = head.split(|&byte| byte == b'\r').next()?;
     let mut words = std::str::from_utf8(line).ok()?.split(' ');
     let (method, target, version) = (words.next()?, words.next()?, words.next()?);
     if !matches!(version, "HTTP/1.1" | "HTTP/1.0") || words.next().is_some() || !target.starts_with('/') {
         return None;
     }
-    Some((method, target.split_once('?').map_or(target, |(path, _)| path)))
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    Some((method, path, query))
 }
 
 async fn respond(tcp: &mut TcpStream, response: Response, without_body: bool) -> io::Result<()> {
@@ -114,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_query_is_not_part_of_the_path() {
-        assert_eq!(request_line(b"GET /metrics?x=1 HTTP/1.1\r\nhost: a\r\n\r\n"), Some(("GET", "/metrics")));
+        assert_eq!(request_line(b"GET /metrics?x=1 HTTP/1.1\r\nhost: a\r\n\r\n"), Some(("GET", "/metrics", "x=1")));
     }
 
     #[test]

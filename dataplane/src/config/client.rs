@@ -1,10 +1,11 @@
 //! The loop that takes configuration in, has it served, and answers.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis_wire::{
-    Assembler, ClientMessage, Hello, Kind, Limits, Nack, Received, Refused, Rejection, State, Update, answer,
+    Assembler, ClientMessage, Hello, Kind, Limits, Nack, Received, Refused, Rejection, State, Update, Wanted, answer,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
@@ -78,6 +79,12 @@ impl Client {
                     }
                 }
                 () = interval_of(&mut self.observation) => self.report(&outgoing),
+                issuers = shared.policy.auth.refetch.next() => {
+                    let mut issuers: BTreeSet<_> = issuers.into_iter().collect();
+                    while let Some(wanted) = Wanted::take(&mut issuers) {
+                        send(&outgoing, &ClientMessage::Wanted(wanted));
+                    }
+                }
                 () = &mut stop => break,
             }
         }

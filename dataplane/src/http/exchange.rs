@@ -13,11 +13,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use portcullis_ir::Filter;
 
-use super::cors::Grant;
 use super::downstream::{ClientError, Downstream, Incoming, ResponseHead};
 use super::grpc;
 use super::idle::Idle;
-use super::local::Failure;
+use super::local::{Added, Failure};
 use super::log::Log;
 use super::mirror::Feeds;
 use super::respond::{self, clean_trailers};
@@ -26,6 +25,7 @@ use super::session::Mark;
 use super::timer::Timer;
 use crate::listen::DrainSignal;
 use crate::observe::{RetryCause, flags};
+use crate::policy::RequestEdits;
 use crate::upstream::{Upgraded, Upstream, UpstreamError, UpstreamErrorKind, WRITE_BEHIND_HIGH};
 
 /// Response bytes that wait for the client at most, before no more are taken from the backend.
@@ -47,10 +47,12 @@ pub(super) struct Exchange<'a, 'p> {
     pub(super) upgrade: Option<&'a HeaderValue>,
     /// Filters that may touch the response, in order.
     pub(super) filters: [&'a [Filter]; 2],
+    /// What policies take away, also from trailers.
+    pub(super) edits: Option<&'a RequestEdits>,
     /// What makes the client keep its session, if it is to be told.
     pub(super) mark: Option<Mark>,
-    /// What other origins may see of the response.
-    pub(super) cors: Option<&'a Grant<'p>>,
+    /// What every answer to the request carries.
+    pub(super) added: Added<'a>,
     /// The rule's own say on which answers are none.
     pub(super) retrying: Option<&'a mut Retrying<'p>>,
     pub(super) limits: Limits,
@@ -280,8 +282,8 @@ impl Exchange<'_, '_> {
         if done && self.up.is_http2() {
             self.log.grpc_status = grpc::status(&response.headers);
         }
-        if let Some(cors) = self.cors {
-            cors.apply(response.headers.to_mut());
+        if !self.added.is_empty() {
+            self.added.apply(response.headers.to_mut());
         }
         let respond::Response { status, reason, headers, framing } = &response;
         self.log.status = status.as_u16();
@@ -289,7 +291,11 @@ impl Exchange<'_, '_> {
         if self.drain.draining() {
             self.down.close_after();
         }
-        if self.down.send_head(&ResponseHead { status, reason: *reason, headers, framing }).is_err() {
+        if self
+            .down
+            .send_head(&ResponseHead { status, reason: *reason, headers, extra: self.added.extra(), framing })
+            .is_err()
+        {
             return Some(self.gone());
         }
         if done { self.body_end(state) } else { self.expect(Reading::Body, state) }
@@ -333,7 +339,10 @@ impl Exchange<'_, '_> {
             }
             Incoming::End(trailers) => {
                 state.sending = false;
-                let trailers = clean_trailers(trailers);
+                let mut trailers = clean_trailers(trailers);
+                if let (Some(edits), Some(trailers)) = (self.edits, &mut trailers) {
+                    edits.clean(trailers);
+                }
                 self.feeds.finish();
                 if let Some(retrying) = &mut self.retrying {
                     retrying.note_end(trailers.as_ref());

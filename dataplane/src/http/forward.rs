@@ -9,28 +9,28 @@ use std::time::{Duration, Instant};
 use http::request::Parts;
 use http::{Method, Uri};
 use pingora_http::RequestHeader;
-use portcullis_ir::{Filter, PathView, UrlRewrite};
+use portcullis_ir::{Filter, PathView};
 use portcullis_router::Found;
 
 use super::client::Client;
 use super::conn::Conn;
-use super::cors::Grant;
 use super::downstream::{Downstream, parse_again};
 use super::exchange::{self, Ended, Exchange, Limits, earlier};
 use super::head::{self, Body, Facts};
 use super::headers::{Seen, X_REQUEST_ID};
-use super::local::{Failure, Wishes};
+use super::local::{Added, Failure, Wishes};
 use super::log::Log;
 use super::mirror::{self, Feeds};
-use super::outgoing::{frame, prepare};
+use super::outgoing::{frame, prepare, rewrites};
 use super::request::{Answered, refuse};
 use super::retry::Retrying;
 use super::session::Session;
 use super::timer::Timer;
 use super::{grpc, retry, route};
 use crate::observe::{ConnectOutcome, RetryCause, flags};
+use crate::policy::Admitted;
 use crate::program::{CompiledCors, CompiledTarget, Program, RuleState};
-use crate::upstream::{BackendProgram, CONNECT_BOUND, ConnectError, EndpointRef, Upstream, Want};
+use crate::upstream::{BackendProgram, CONNECT_BOUND, EndpointRef, Upstream, Want};
 
 /// Where a request goes. Borrows from the program that decided it.
 pub(super) struct Forward<'p> {
@@ -44,6 +44,8 @@ pub(super) struct Forward<'p> {
     /// None: the rule knows no sessions.
     session: Option<Box<Session<'p>>>,
     cors: Option<&'p CompiledCors>,
+    /// What policies change of the request, and put into its answer.
+    pub(super) admitted: Admitted,
 }
 
 /// Picks the backend and settles what the request becomes for it.
@@ -72,7 +74,16 @@ pub(super) fn plan<'p>(
     let rewrite = rewrites(&filters).find_map(|rewrite| rewrite.path.as_ref());
     let target = route::rewritten_target(rewrite, &found, path, uri)?;
     let mirrors = mirror::due(program, state, index);
-    Ok(Forward { found, backend, filters, target, mirrors, session, cors: state.cors_of(index) })
+    Ok(Forward {
+        found,
+        backend,
+        filters,
+        target,
+        mirrors,
+        session,
+        cors: state.cors_of(index),
+        admitted: Admitted::default(),
+    })
 }
 
 pub(super) async fn run(
@@ -85,7 +96,8 @@ pub(super) async fn run(
     timer: &mut Timer,
 ) -> Answered {
     // Before filters can change what they were asked by.
-    let wishes = super::request::wishes(facts, &head, forward.cors);
+    let mut wishes = super::request::wishes(facts, &head, forward.cors, forward.admitted.response.take());
+    wishes.limits = forward.admitted.limits.take();
     let method = head.method.clone();
     prepare(&mut head, facts, &forward);
     log.backend = Some(Arc::clone(forward.backend));
@@ -102,8 +114,8 @@ pub(super) async fn run(
     };
     let kept = forward.session.as_mut().and_then(|session| session.take_endpoint());
     let retrying = retrying(conn, &forward, facts, &wishes, &limits);
-    let (head, cors) = (Head::Ready(head), wishes.cors.as_ref());
-    let mut tries = Tries { head, facts, method: &method, forward: &forward, limits, want, kept, cors, retrying };
+    let (head, added) = (Head::Ready(head), wishes.added());
+    let mut tries = Tries { head, facts, method: &method, forward: &forward, limits, want, kept, added, retrying };
     let ended = tries.run(conn, down, log, timer, &mut feeds).await;
     match ended {
         Ended::Complete => Answered::Complete,
@@ -152,7 +164,7 @@ struct Tries<'a> {
     want: Want,
     /// The session's endpoint, for the next try.
     kept: Option<EndpointRef>,
-    cors: Option<&'a Grant<'a>>,
+    added: Added<'a>,
     retrying: Option<Box<Retrying<'a>>>,
 }
 
@@ -192,10 +204,13 @@ impl Tries<'_> {
                     conn.worker.shared.metrics.upstream_connect(error.into());
                     let late = self.limits.total.is_some_and(|total| total <= Instant::now());
                     if late || !error.blames_endpoint() || !self.may_reconnect(log) {
-                        return Ended::Failed(if late { Failure::UPSTREAM_TIMEOUT } else { unreachable(error) }, None);
+                        return Ended::Failed(
+                            if late { Failure::UPSTREAM_TIMEOUT } else { Failure::unreachable(&error) },
+                            None,
+                        );
                     }
                     avoid = Some(Arc::clone(endpoint.shared()));
-                    last = unreachable(error);
+                    last = Failure::unreachable(&error);
                     drop(endpoint);
                     if !self.pause(down, log).await {
                         return Ended::Broken;
@@ -315,9 +330,24 @@ impl Tries<'_> {
         let drain = &conn.drain;
         let session = self.forward.session.as_deref().zip(log.endpoint);
         let mark = session.and_then(|(session, address)| session.mark(self.forward.backend, address));
-        let (cors, retrying) = (self.cors, self.retrying.as_deref_mut());
-        let exchange =
-            Exchange { down, up, timer, log, feeds, method, upgrade, filters, mark, cors, retrying, limits, drain };
+        let (added, retrying) = (self.added, self.retrying.as_deref_mut());
+        let edits = self.forward.admitted.edits.as_deref();
+        let exchange = Exchange {
+            down,
+            up,
+            timer,
+            log,
+            feeds,
+            method,
+            upgrade,
+            filters,
+            edits,
+            mark,
+            added,
+            retrying,
+            limits,
+            drain,
+        };
         exchange::run(exchange, sent_at).await
     }
 
@@ -356,21 +386,6 @@ async fn while_there<T>(down: &mut Downstream, work: impl Future<Output = T>) ->
         Poll::Pending => Poll::Pending,
     })
     .await
-}
-
-fn unreachable(error: ConnectError) -> Failure {
-    match error {
-        ConnectError::Overloaded => Failure::OVERLOADED,
-        ConnectError::Misconfigured => Failure::INVALID_BACKEND,
-        _ => Failure::NO_CONNECTION,
-    }
-}
-
-pub(super) fn rewrites<'f>(filters: &[&'f [Filter]; 2]) -> impl Iterator<Item = &'f UrlRewrite> {
-    filters.iter().flat_map(|filters| filters.iter()).filter_map(|filter| match filter {
-        Filter::UrlRewrite(rewrite) => Some(rewrite),
-        _ => None,
-    })
 }
 
 fn limits(conn: &Conn, forward: &Forward<'_>, started: Instant) -> Limits {

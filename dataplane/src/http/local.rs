@@ -6,14 +6,15 @@
 use std::task::Context;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, LOCATION};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::{ALLOW, CONTENT_TYPE, LOCATION, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::cors::Grant;
 use super::downstream::{ClientError, Downstream, Framing, ResponseHead};
 use super::grpc::{GRPC_MESSAGE, GRPC_STATUS, is_grpc};
 use crate::observe::{Flags, flags};
-use crate::upstream::{UpstreamError, UpstreamErrorKind};
+use crate::policy::{LimitHeaders, Refusal};
+use crate::upstream::{ConnectError, UpstreamError, UpstreamErrorKind};
 
 /// Why we answer instead of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,15 @@ impl Failure {
             UpstreamErrorKind::InvalidRequest => Self::BAD_REQUEST,
         }
     }
+
+    /// What we answer when no backend could be connected to.
+    pub(super) fn unreachable(error: &ConnectError) -> Self {
+        match error {
+            ConnectError::Overloaded => Self::OVERLOADED,
+            ConnectError::Misconfigured => Self::INVALID_BACKEND,
+            _ => Self::NO_CONNECTION,
+        }
+    }
 }
 
 /// What an answer depends on in the request.
@@ -83,12 +93,69 @@ pub(super) struct Wishes<'p> {
     grpc: bool,
     /// Which pages may read it.
     pub(super) cors: Option<Grant<'p>>,
+    /// What policies tell with it.
+    pub(super) told: Option<Box<HeaderMap>>,
+    /// What limits tell with it.
+    pub(super) limits: Option<Box<LimitHeaders>>,
+}
+
+/// What every answer to a request carries, whoever gives it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Added<'a> {
+    cors: Option<&'a Grant<'a>>,
+    told: Option<&'a HeaderMap>,
+    limits: &'a [(HeaderName, HeaderValue)],
+}
+
+impl Added<'_> {
+    /// Whether there is anything but [`Added::extra`].
+    pub(super) fn is_empty(&self) -> bool {
+        self.cors.is_none() && self.told.is_none()
+    }
+
+    /// What can be sent beside a map.
+    pub(super) fn extra(&self) -> &[(HeaderName, HeaderValue)] {
+        self.limits
+    }
+
+    pub(super) fn apply_all(&self, headers: &mut HeaderMap) {
+        self.apply(headers);
+        for (name, value) in self.limits {
+            headers.insert(name, value.clone());
+        }
+    }
+
+    /// All but [`Added::extra`].
+    pub(super) fn apply(&self, headers: &mut HeaderMap) {
+        if let Some(cors) = self.cors {
+            cors.apply(headers);
+        }
+        for (name, value) in self.told.into_iter().flatten() {
+            if name == SET_COOKIE {
+                // Beside the backend's own, and beside each other.
+                headers.append(name, value.clone());
+            } else {
+                headers.insert(name, value.clone());
+            }
+        }
+    }
 }
 
 impl Wishes<'_> {
     /// Asked only when an answer of ours is due.
     pub(super) fn of(accept: Option<&HeaderValue>, content_type: Option<&HeaderValue>) -> Self {
-        Self { json: accept.is_some_and(prefers_json), grpc: content_type.is_some_and(is_grpc), cors: None }
+        Self {
+            json: accept.is_some_and(prefers_json),
+            grpc: content_type.is_some_and(is_grpc),
+            cors: None,
+            told: None,
+            limits: None,
+        }
+    }
+
+    pub(super) fn added(&self) -> Added<'_> {
+        let limits = self.limits.as_ref().map_or(&[][..], |limits| limits.as_slice());
+        Added { cors: self.cors.as_ref(), told: self.told.as_deref(), limits }
     }
 
     pub(super) fn is_grpc(&self) -> bool {
@@ -111,9 +178,7 @@ pub(super) fn answer(
     id: Option<&HeaderValue>,
 ) -> Result<(StatusCode, u64), ClientError> {
     let mut headers = HeaderMap::with_capacity(6);
-    if let Some(cors) = &wishes.cors {
-        cors.apply(&mut headers);
-    }
+    wishes.added().apply_all(&mut headers);
     if let Some(status) = wishes.grpc_status(failure) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert(GRPC_STATUS, u16::from(status).into());
@@ -121,7 +186,7 @@ pub(super) fn answer(
         headers.insert(GRPC_MESSAGE, HeaderValue::from_static(failure.message));
         let framing = Framing::Empty;
         let status = StatusCode::OK;
-        down.send_head(&ResponseHead { status, reason: None, headers: &headers, framing })?;
+        down.send_head(&ResponseHead { status, reason: None, headers: &headers, extra: &[], framing })?;
         down.finish(None);
         return Ok((status, 0));
     }
@@ -130,12 +195,42 @@ pub(super) fn answer(
     }
     let body = if wishes.json {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        json_body(failure, id)
+        json_body(failure.status, failure.message, id)
     } else {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        text_body(failure, id)
+        text_body(failure.status, failure.message, id)
     };
     send_whole(down, cx, failure.status, &headers, body)
+}
+
+/// The answer of a policy.
+pub(super) fn refusal(
+    down: &mut Downstream,
+    cx: &mut Context<'_>,
+    refusal: &Refusal,
+    wishes: &Wishes<'_>,
+    id: Option<&HeaderValue>,
+) -> Result<(StatusCode, u64), ClientError> {
+    let mut headers = refusal.headers.clone();
+    wishes.added().apply_all(&mut headers);
+    if wishes.grpc {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(GRPC_STATUS, u16::from(refusal.grpc).into());
+        // Our messages hold nothing that would have to be percent-encoded.
+        let message = HeaderValue::from_str(&refusal.message);
+        headers.insert(GRPC_MESSAGE, message.unwrap_or(HeaderValue::from_static("denied")));
+        let (status, framing) = (StatusCode::OK, Framing::Empty);
+        down.send_head(&ResponseHead { status, reason: None, headers: &headers, extra: &[], framing })?;
+        down.finish(None);
+        return Ok((status, 0));
+    }
+    let (kind, body) = match &refusal.body {
+        Some(body) => ("text/plain; charset=utf-8", body.clone()),
+        None if wishes.json => ("application/json", json_body(refusal.status, &refusal.message, id)),
+        None => ("text/plain; charset=utf-8", text_body(refusal.status, &refusal.message, id)),
+    };
+    headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(kind));
+    send_whole(down, cx, refusal.status, &headers, body)
 }
 
 /// A redirect of a route.
@@ -144,12 +239,10 @@ pub(super) fn redirect(
     cx: &mut Context<'_>,
     status: StatusCode,
     location: HeaderValue,
-    cors: Option<&Grant<'_>>,
+    added: Added<'_>,
 ) -> Result<(StatusCode, u64), ClientError> {
     let mut headers = HeaderMap::with_capacity(1);
-    if let Some(cors) = cors {
-        cors.apply(&mut headers);
-    }
+    added.apply_all(&mut headers);
     headers.insert(LOCATION, location);
     send_whole(down, cx, status, &headers, Bytes::new())
 }
@@ -157,7 +250,7 @@ pub(super) fn redirect(
 /// The answer to a CORS preflight: a head alone.
 pub(super) fn preflight(down: &mut Downstream, headers: &HeaderMap) -> Result<(StatusCode, u64), ClientError> {
     let status = StatusCode::NO_CONTENT;
-    down.send_head(&ResponseHead { status, reason: None, headers, framing: Framing::None })?;
+    down.send_head(&ResponseHead { status, reason: None, headers, extra: &[], framing: Framing::None })?;
     down.finish(None);
     Ok((status, 0))
 }
@@ -170,16 +263,15 @@ fn send_whole(
     body: Bytes,
 ) -> Result<(StatusCode, u64), ClientError> {
     let length = body.len() as u64;
-    down.send_head(&ResponseHead { status, reason: None, headers, framing: Framing::Length(length) })?;
+    down.send_head(&ResponseHead { status, reason: None, headers, extra: &[], framing: Framing::Length(length) })?;
     down.send_body(cx, body)?;
     down.finish(None);
     Ok((status, length))
 }
 
-fn text_body(failure: &Failure, id: Option<&HeaderValue>) -> Bytes {
-    let status = failure.status;
+fn text_body(status: StatusCode, message: &str, id: Option<&HeaderValue>) -> Bytes {
     let reason = status.canonical_reason().unwrap_or_default();
-    let mut text = format!("{} {reason}: {}\n", status.as_u16(), failure.message);
+    let mut text = format!("{} {reason}: {message}\n", status.as_u16());
     if let Some(id) = id.and_then(|id| id.to_str().ok()) {
         text.push_str("request id: ");
         text.push_str(id);
@@ -188,9 +280,9 @@ fn text_body(failure: &Failure, id: Option<&HeaderValue>) -> Bytes {
     text.into()
 }
 
-fn json_body(failure: &Failure, id: Option<&HeaderValue>) -> Bytes {
+fn json_body(status: StatusCode, message: &str, id: Option<&HeaderValue>) -> Bytes {
     let id = id.and_then(|id| id.to_str().ok());
-    let mut body = serde_json::json!({ "status": failure.status.as_u16(), "message": failure.message });
+    let mut body = serde_json::json!({ "status": status.as_u16(), "message": message });
     if let (Some(id), Some(object)) = (id, body.as_object_mut()) {
         object.insert("request_id".to_owned(), id.into());
     }
@@ -251,9 +343,10 @@ mod tests {
     #[test]
     fn bodies_carry_the_request_id_for_whoever_reports_it() {
         let id = HeaderValue::from_static("abc");
-        let text = text_body(&Failure::NOT_FOUND, Some(&id));
+        let Failure { status, message, .. } = Failure::NOT_FOUND;
+        let text = text_body(status, message, Some(&id));
         assert_eq!(&text[..], b"404 Not Found: no route matches the request\nrequest id: abc\n");
-        let json: serde_json::Value = serde_json::from_slice(&json_body(&Failure::NOT_FOUND, Some(&id))).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&json_body(status, message, Some(&id))).unwrap();
         assert_eq!(json["status"], 404);
         assert_eq!(json["request_id"], "abc");
     }

@@ -10,6 +10,7 @@ use portcullis_router::Rule;
 
 use super::conn::Conn;
 use crate::observe::{Flags, Phases, RequestRecord};
+use crate::policy::AuthNote;
 use crate::program::RuleState;
 use crate::upstream::BackendProgram;
 
@@ -22,11 +23,15 @@ pub(super) struct Log {
     pub(super) rule: Option<Arc<Rule<RuleState>>>,
     pub(super) backend: Option<Arc<BackendProgram>>,
     pub(super) endpoint: Option<SocketAddr>,
+    pub(super) auth: Option<Box<AuthNote>>,
     /// 0: no answer was sent.
     pub(super) status: u16,
     /// Of a call that was answered, by a backend or by us.
     pub(super) grpc_status: Option<u8>,
     pub(super) flags: Flags,
+    /// The rule of a policy that turned it away, and one that would have if it were not in shadow mode.
+    pub(super) denied_by: Option<Box<str>>,
+    pub(super) shadowed_by: Option<Box<str>>,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     pub(super) attempts: u32,
@@ -55,9 +60,12 @@ impl Log {
             rule: None,
             backend: None,
             endpoint: None,
+            auth: None,
             status: 0,
             grpc_status: None,
             flags: Flags::NONE,
+            denied_by: None,
+            shadowed_by: None,
             bytes_in: 0,
             bytes_out: 0,
             attempts: 0,
@@ -107,6 +115,8 @@ impl Log {
             status: self.status,
             grpc_status: self.grpc_status,
             flags: self.flags,
+            denied_by: self.denied_by.as_deref(),
+            shadowed_by: self.shadowed_by.as_deref(),
             route: route.map(|route| &route.key),
             rule_name: route.and_then(|route| route.rule_name.as_deref()),
             backend: self.backend.as_ref().map(|backend| &backend.backend.key),
@@ -114,6 +124,7 @@ impl Log {
             client: request.map_or(conn.info.client, |request| request.client),
             sni: conn.info.tls.as_ref().and_then(|tls| tls.sni.as_deref()),
             client_identity: conn.info.tls.as_ref().and_then(|tls| tls.client.as_ref()),
+            auth: self.auth.as_deref(),
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             attempts: self.attempts,

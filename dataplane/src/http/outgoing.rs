@@ -4,9 +4,9 @@ use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, T
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Version};
 use pingora_http::RequestHeader;
-use portcullis_ir::Filter;
+use portcullis_ir::{Filter, UrlRewrite};
 
-use super::forward::{Forward, rewrites};
+use super::forward::Forward;
 use super::head::{Body, Facts, join_cookies};
 use super::headers::{CHUNKED, Seen, TRAILERS, X_FORWARDED_HOST};
 use super::{grpc, respond};
@@ -17,6 +17,10 @@ const UPGRADING: HeaderValue = HeaderValue::from_static("upgrade");
 pub(super) fn prepare(head: &mut Parts, facts: &Facts, forward: &Forward<'_>) {
     if let Some(target) = &forward.target {
         head.uri = target.clone();
+    }
+    if let Some(edits) = &forward.admitted.edits {
+        // Before the rule's filters: what the platform takes away, a route's owner may still set.
+        edits.apply(head);
     }
     if head.version != Version::HTTP_11 && facts.seen.has(Seen::EXPECT) && head.version != Version::HTTP_2 {
         // HTTP/1.0 knows no 100.
@@ -88,4 +92,11 @@ pub(super) fn framed_copy(head: &Parts, facts: &Facts, end: bool, http2: bool) -
     let mut copy = copy(head);
     frame(&mut copy, facts, end, http2);
     RequestHeader::from(copy)
+}
+
+pub(super) fn rewrites<'f>(filters: &[&'f [Filter]; 2]) -> impl Iterator<Item = &'f UrlRewrite> {
+    filters.iter().flat_map(|filters| filters.iter()).filter_map(|filter| match filter {
+        Filter::UrlRewrite(rewrite) => Some(rewrite),
+        _ => None,
+    })
 }

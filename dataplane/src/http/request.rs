@@ -13,9 +13,9 @@ use portcullis_router::Found;
 use super::client::Client;
 use super::conn::Conn;
 use super::cors::{self, Grant};
-use super::downstream::{Downstream, RawTarget};
+use super::downstream::{Downstream, Peeking, RawTarget};
 use super::forward::{self, Forward};
-use super::head::{self, Facts};
+use super::head::{self, Body, Facts};
 use super::headers::Seen;
 use super::local::{self, Failure, Wishes};
 use super::log::{Log, Named};
@@ -23,7 +23,8 @@ use super::route::{self, Question};
 use super::timer::Timer;
 use super::upgrade::Tunnel;
 use crate::observe::flags;
-use crate::program::{CompiledCors, RuleState};
+use crate::policy::{self, Admitted, Asked, Lent, Policies, Refusal, Tap};
+use crate::program::{CompiledCors, Program, RuleState};
 
 /// How long a client may take for what it gets of a broken response.
 const LAST_BYTES: Duration = Duration::from_secs(2);
@@ -96,92 +97,171 @@ async fn answer(conn: &Conn, down: &mut Downstream, given: Given, log: &mut Log,
     log.request = Some(named(&head, facts.host.clone(), client.address, Some(client.request_id.clone())));
     let program = conn.worker.shared.program.load_full();
     let mut scratch = String::new();
-    let decided = decide(conn, &program, &head, &facts, &client, &mut scratch);
-    let (failure, cors) = match decided {
-        Ok(Decided::Forward(forward)) => {
-            log.rule = Some(std::sync::Arc::clone(forward.found.rule));
-            return forward::run(conn, down, head, &facts, forward, log, timer).await;
-        }
-        Ok(Decided::Redirect { found, status, location }) => {
-            log.rule = Some(std::sync::Arc::clone(found.rule));
-            log.flags |= flags::REDIRECT;
-            let cors = found.rule.payload.any_cors().map(|policy| Grant::of(policy, &head.headers));
-            return redirect(down, status, location, cors.as_ref(), log).await;
-        }
-        Ok(Decided::Preflight { found, headers }) => {
+    let (view, found) = match locate(conn, &program, &head, &facts, &mut scratch) {
+        Ok(Located::Rule { view, found }) => (view, found),
+        Ok(Located::Preflight { found, headers }) => {
             log.rule = Some(std::sync::Arc::clone(found.rule));
             log.flags |= flags::PREFLIGHT;
             return note_sent(local::preflight(down, &headers), log);
         }
-        Ok(Decided::Fail { found, failure }) => {
-            log.rule = Some(std::sync::Arc::clone(found.rule));
-            (failure, found.rule.payload.any_cors())
-        }
-        Err(failure) => (failure, None),
+        Err(failure) => return refuse(down, &failure, &wishes(&facts, &head, None, None), log).await,
     };
-    let wishes = wishes(&facts, &head, cors);
+    // From here on a failure is the rule's, and counted there.
+    log.rule = Some(std::sync::Arc::clone(found.rule));
+    let mut admitted = Admitted::default();
+    if let Some(policies) = program.policies(&found) {
+        let judged = {
+            let mut peeking = Peeking::new(down, &facts);
+            let tap = (facts.body != Body::None).then(|| Tap::new(&mut peeking));
+            let asking = Asking { conn, program: &program, head: &head, view: &view, client: &client };
+            Box::pin(asking.admit(policies, tap.as_ref().map(|tap| tap as &dyn Lent), log)).await
+        };
+        match judged {
+            Ok(mut may) => {
+                log.shadowed_by = may.shadowed.take();
+                log.auth = may.note.take();
+                admitted = may;
+            }
+            Err(mut refusal) => {
+                log.auth = refusal.note.take();
+                let wishes = wishes(&facts, &head, found.rule.payload.any_cors(), None);
+                return turn_away(down, &refusal, &wishes, log).await;
+            }
+        }
+    }
+    let failure = match decide(conn, &program, found, &head, &view, &client) {
+        Ok(Decided::Forward(mut forward)) => {
+            forward.admitted = admitted;
+            return forward::run(conn, down, head, &facts, forward, log, timer).await;
+        }
+        Ok(Decided::Redirect { status, location }) => {
+            log.flags |= flags::REDIRECT;
+            let mut wishes = wishes(&facts, &head, found.rule.payload.any_cors(), admitted.response);
+            wishes.limits = admitted.limits;
+            return redirect(down, status, location, &wishes, log).await;
+        }
+        Err(failure) => failure,
+    };
+    let mut wishes = wishes(&facts, &head, found.rule.payload.any_cors(), admitted.response);
+    wishes.limits = admitted.limits;
     refuse(down, &failure, &wishes, log).await
+}
+
+/// The parts of a request that decide, in the form that routes are matched by.
+struct View<'a> {
+    host: &'a str,
+    path: PathView<'a>,
+}
+
+enum Located<'p, 'a> {
+    Rule { view: View<'a>, found: Found<'p, RuleState> },
+    Preflight { found: Found<'p, RuleState>, headers: HeaderMap },
+}
+
+fn question<'a>(conn: &'a Conn, head: &'a Parts, view: &'a View<'a>) -> Question<'a> {
+    Question {
+        info: &conn.info,
+        host: view.host,
+        method: &head.method,
+        headers: &head.headers,
+        path: &view.path,
+        query: head.uri.query(),
+    }
+}
+
+/// Which rule takes the request.
+fn locate<'p, 'a>(
+    conn: &Conn,
+    program: &'p Program,
+    head: &'a Parts,
+    facts: &'a Facts,
+    scratch: &'a mut String,
+) -> Result<Located<'p, 'a>, Failure> {
+    let host = head::normal_host(facts.host.as_ref(), scratch)?;
+    let path = PathView::parse(head.uri.path()).map_err(|_| Failure::BAD_PATH)?;
+    let view = View { host, path };
+    let question = question(conn, head, &view);
+    if let Some(method) = cors::asked_method(head)
+        && let Some((found, headers)) = preflight(program, &question, &method)?
+    {
+        return Ok(Located::Preflight { found, headers });
+    }
+    let found = route::find(program, &question)?;
+    Ok(Located::Rule { view, found })
+}
+
+/// Policies, for the few requests that have any: the future is a box of its own, so that others do not carry its state.
+struct Asking<'a> {
+    conn: &'a Conn,
+    program: &'a Program,
+    head: &'a Parts,
+    view: &'a View<'a>,
+    client: &'a Client,
+}
+
+impl Asking<'_> {
+    async fn admit(
+        &self,
+        policies: Policies<'_>,
+        body: Option<&dyn Lent>,
+        log: &Log,
+    ) -> Result<Admitted, Box<Refusal>> {
+        let Self { conn, program, head, view, client } = self;
+        let asked = Asked {
+            worker: &conn.worker,
+            program,
+            info: &conn.info,
+            head,
+            host: view.host,
+            path: &view.path,
+            client: client.address,
+            https: client.https,
+            body,
+            now: log.started(),
+        };
+        policy::admit(policies, asked).await
+    }
 }
 
 /// Made once per request and taken apart at once.
 #[allow(clippy::large_enum_variant)]
 enum Decided<'p> {
     Forward(Forward<'p>),
-    Preflight { found: Found<'p, RuleState>, headers: HeaderMap },
-    Redirect { found: Found<'p, RuleState>, status: http::StatusCode, location: HeaderValue },
-    Fail { found: Found<'p, RuleState>, failure: Failure },
+    Redirect { status: http::StatusCode, location: HeaderValue },
 }
 
-/// Everything that depends on the program, before anything is sent anywhere.
+/// What the rule makes of the request, before anything is sent anywhere.
 fn decide<'p>(
     conn: &Conn,
-    program: &'p crate::program::Program,
+    program: &'p Program,
+    found: Found<'p, RuleState>,
     head: &Parts,
-    facts: &Facts,
+    view: &View<'_>,
     client: &Client,
-    scratch: &mut String,
 ) -> Result<Decided<'p>, Failure> {
-    let host = head::normal_host(facts.host.as_ref(), scratch)?;
-    let path = PathView::parse(head.uri.path()).map_err(|_| Failure::BAD_PATH)?;
-    let question = Question {
-        info: &conn.info,
-        host,
-        method: &head.method,
-        headers: &head.headers,
-        path: &path,
-        query: head.uri.query(),
-    };
-    if let Some(method) = cors::asked_method(head)
-        && let Some(preflight) = decide_preflight(program, &question, &method)?
-    {
-        return Ok(preflight);
-    }
-    let found = route::find(program, &question)?;
-    let decided = match &found.rule.route.action {
-        Action::Forward(_) => forward::plan(conn, program, found, &path, head, client).map(Decided::Forward),
-        Action::Redirect(redirect) => route::redirect(redirect, &found, &question, client)
-            .map(|(status, location)| Decided::Redirect { found, status, location }),
+    match &found.rule.route.action {
+        Action::Forward(_) => forward::plan(conn, program, found, &view.path, head, client).map(Decided::Forward),
+        Action::Redirect(redirect) => route::redirect(redirect, &found, &question(conn, head, view), client)
+            .map(|(status, location)| Decided::Redirect { status, location }),
         Action::Fail(failure) => Err(route::invalid(*failure)),
-    };
-    // From here on a failure is the rule's, and counted there.
-    Ok(decided.unwrap_or_else(|failure| Decided::Fail { found, failure }))
+    }
 }
 
 /// The rule that would take the request that a preflight asks about answers it, or else the rule that takes the
 /// preflight itself, if it has the filter: "any path containing a CORS filter MUST NOT pass the request to the upstream"
 /// (GEP-1767). Without the filter a preflight is a request like any other.
 #[cold]
-fn decide_preflight<'p>(
-    program: &'p crate::program::Program,
+fn preflight<'p>(
+    program: &'p Program,
     question: &Question<'_>,
     method: &http::Method,
-) -> Result<Option<Decided<'p>>, Failure> {
+) -> Result<Option<(Found<'p, RuleState>, HeaderMap)>, Failure> {
     for method in [method, question.method] {
         match route::find(program, &Question { method, ..*question }) {
             Ok(found) => {
                 if let Some(policy) = found.rule.payload.any_cors() {
                     let headers = cors::preflight(policy, question.headers);
-                    return Ok(Some(Decided::Preflight { found, headers }));
+                    return Ok(Some((found, headers)));
                 }
             }
             Err(failure) if failure == Failure::NOT_FOUND => {}
@@ -208,17 +288,27 @@ pub(super) async fn refuse(down: &mut Downstream, failure: &Failure, wishes: &Wi
     note_sent(sent, log)
 }
 
+/// The answer of a policy.
+async fn turn_away(down: &mut Downstream, refusal: &Refusal, wishes: &Wishes<'_>, log: &mut Log) -> Answered {
+    log.flags |= refusal.flags;
+    log.denied_by.clone_from(&refusal.by);
+    log.grpc_status = wishes.is_grpc().then_some(refusal.grpc);
+    let id = log.request.as_ref().and_then(|request| request.request_id.clone());
+    let sent = poll_fn(|cx| Poll::Ready(local::refusal(down, cx, refusal, wishes, id.as_ref()))).await;
+    note_sent(sent, log)
+}
+
 async fn redirect(
     down: &mut Downstream,
     status: http::StatusCode,
     location: HeaderValue,
-    cors: Option<&Grant<'_>>,
+    wishes: &Wishes<'_>,
     log: &mut Log,
 ) -> Answered {
     let mut location = Some(location);
     let sent = poll_fn(|cx| {
         let location = location.take().unwrap_or(HeaderValue::from_static("/"));
-        Poll::Ready(local::redirect(down, cx, status, location, cors))
+        Poll::Ready(local::redirect(down, cx, status, location, wishes.added()))
     })
     .await;
     note_sent(sent, log)
@@ -257,12 +347,18 @@ async fn flush(down: &mut Downstream, patience: Duration, timer: &mut Timer) -> 
 }
 
 /// What a local answer depends on; looked up only when there is one.
-pub(super) fn wishes<'p>(facts: &Facts, head: &Parts, cors: Option<&'p CompiledCors>) -> Wishes<'p> {
+pub(super) fn wishes<'p>(
+    facts: &Facts,
+    head: &Parts,
+    cors: Option<&'p CompiledCors>,
+    told: Option<Box<HeaderMap>>,
+) -> Wishes<'p> {
     let headers = &head.headers;
     let accept = if facts.seen.has(Seen::ACCEPT) { headers.get(ACCEPT) } else { None };
     let content_type = if facts.seen.has(Seen::CONTENT_TYPE) { headers.get(CONTENT_TYPE) } else { None };
     let mut wishes = Wishes::of(accept, content_type);
     wishes.cors = cors.map(|policy| Grant::of(policy, headers));
+    wishes.told = told;
     wishes
 }
 

@@ -26,6 +26,8 @@ const CLOCK_SKEW: u32 = 60;
 #[derive(Debug)]
 pub(crate) struct Persistence {
     carrier: Carrier,
+    /// Of the cookie, if the rule says one.
+    path: Option<Box<str>>,
     absolute: Option<u32>,
     idle: Option<u32>,
     seal: Seal,
@@ -62,7 +64,8 @@ pub(super) struct Mark(HeaderName, HeaderValue);
 impl Persistence {
     /// None: the rule balances every request by itself.
     pub(crate) fn compile(route: &ir::Route) -> Result<Option<Box<Self>>, InvalidSession> {
-        let Some(ir::SessionPersistence { name, carrier, absolute_timeout, idle_timeout }) = &route.persistence else {
+        let Some(ir::SessionPersistence { name, carrier, path, absolute_timeout, idle_timeout }) = &route.persistence
+        else {
             return Ok(None);
         };
         // Cookies' names are tokens, as headers' are (RFC 6265, 4.1.1).
@@ -81,7 +84,8 @@ impl Persistence {
         };
         let seal = Seal::new(route, name).ok_or(InvalidSession)?;
         let (absolute, idle) = (absolute_timeout.map(seconds), idle_timeout.map(seconds));
-        Ok(Some(Box::new(Self { carrier, absolute, idle, seal })))
+        let path = path.clone();
+        Ok(Some(Box::new(Self { carrier, path, absolute, idle, seal })))
     }
 
     /// The first token in a request that is ours and not over.
@@ -118,7 +122,8 @@ impl<'p> Session<'p> {
     pub(super) fn of(found: &Found<'p, RuleState>, headers: &HeaderMap, secure: bool) -> Option<Box<Self>> {
         let rule = found.rule.payload.persistence.as_deref()?;
         let now = now();
-        let (given, path) = (rule.read(headers, now), cookie_path(&found.matched.path));
+        let given = rule.read(headers, now);
+        let path = rule.path.as_deref().unwrap_or_else(|| cookie_path(&found.matched.path));
         Some(Box::new(Self { rule, given, endpoint: None, path, secure, now }))
     }
 

@@ -18,6 +18,7 @@ fn route(carrier: ir::SessionCarrier, name: &str) -> ir::Route {
         persistence: Some(ir::SessionPersistence {
             name: name.into(),
             carrier,
+            path: None,
             absolute_timeout: Some(Duration::from_secs(3600)),
             idle_timeout: Some(Duration::from_secs(60)),
         }),

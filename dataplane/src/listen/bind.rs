@@ -242,6 +242,8 @@ mod tests {
             hostname: ir::HostPattern::Any,
             protocol,
             proxy_protocol: false,
+            limits: None,
+            auth: None,
         })
     }
 

@@ -193,6 +193,8 @@ fn a_connection_carries_requests_only_where_its_client_is_judged_alike() {
             hostname: ir::HostPattern::Any,
             protocol: ir::ListenerProtocol::Https(ir::TlsTermination { certificates: Vec::new(), client_validation }),
             proxy_protocol: false,
+            limits: None,
+            auth: None,
         })
     };
     let require = || Some(validation(ir::ClientValidationMode::Require, &[&authority]));

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use portcullis_ir::{BackendKey, RouteKey};
 
 use super::json::Object;
+use super::judged::judged;
 use super::{Metrics, Phases, RequestRecord, StreamRecord};
 use crate::conn::ClientIdentity;
 use crate::hex::hex;
@@ -83,6 +84,8 @@ fn format(record: &RequestRecord<'_>, now: SystemTime) -> String {
         status,
         grpc_status,
         flags,
+        denied_by,
+        shadowed_by,
         route,
         rule_name,
         backend,
@@ -90,6 +93,7 @@ fn format(record: &RequestRecord<'_>, now: SystemTime) -> String {
         client,
         sni,
         client_identity,
+        auth,
         bytes_in,
         bytes_out,
         attempts,
@@ -109,6 +113,11 @@ fn format(record: &RequestRecord<'_>, now: SystemTime) -> String {
         out.number("grpc_status", u128::from(*code));
     }
     out.display("flags", flags);
+    for (name, rule) in [("denied_by", denied_by), ("shadowed_by", shadowed_by)] {
+        if let Some(rule) = rule {
+            out.text(name, cut(rule));
+        }
+    }
     names(&mut out, *route, *rule_name, *backend, *endpoint);
     out.display("client", client);
     if let Some(sni) = sni {
@@ -125,6 +134,9 @@ fn format(record: &RequestRecord<'_>, now: SystemTime) -> String {
             let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, leaf);
             out.text("client_certificate_sha256", &hex(digest.as_ref()));
         }
+    }
+    if let Some(note) = auth {
+        judged(&mut out, note);
     }
     out.number("bytes_in", u128::from(*bytes_in));
     out.number("bytes_out", u128::from(*bytes_out));
@@ -208,7 +220,7 @@ fn names(
     }
 }
 
-fn cut(text: &str) -> &str {
+pub(super) fn cut(text: &str) -> &str {
     text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or(text)
 }
 
@@ -250,6 +262,8 @@ mod tests {
             status: 200,
             grpc_status: None,
             flags: Flags::NONE,
+            denied_by: None,
+            shadowed_by: None,
             route: None,
             rule_name: None,
             backend: None,
@@ -257,6 +271,7 @@ mod tests {
             client: "192.0.2.1:5".parse().unwrap(),
             sni: None,
             client_identity: None,
+            auth: None,
             bytes_in: 1,
             bytes_out: 2,
             attempts: 1,
@@ -271,6 +286,8 @@ mod tests {
         let record = RequestRecord {
             grpc_status: Some(14),
             flags: flags::NO_ENDPOINTS,
+            denied_by: Some("shop/fair-use/burst"),
+            shadowed_by: None,
             route: Some(&route),
             backend: Some(&backend),
             ..record("/a\nb")
@@ -283,6 +300,8 @@ mod tests {
         assert_eq!(parsed["rule"], 3);
         assert_eq!(parsed["backend"], "b");
         assert_eq!(parsed["flags"], "NE");
+        assert_eq!(parsed["denied_by"], "shop/fair-use/burst");
+        assert_eq!(parsed.get("shadowed_by"), None);
         assert_eq!(parsed["grpc_status"], 14);
         assert_eq!(parsed["duration_us"], 1500);
         assert_eq!(parsed.get("connect_us"), None);

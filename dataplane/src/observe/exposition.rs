@@ -9,7 +9,7 @@ pub(super) type Labels<'a> = [(&'a str, &'a str)];
 
 /// Families in the order in which they were added. A family without series is left out.
 #[derive(Default)]
-pub(super) struct Exposition {
+pub(crate) struct Exposition {
     families: Vec<proto::MetricFamily>,
 }
 
@@ -44,6 +44,18 @@ impl Exposition {
         let metrics = series.filter(|(_, counter)| counter.value() > 0).map(|(labels, counter)| {
             let mut value = proto::Counter::default();
             value.set_value(float(counter.value()));
+            let mut metric = labelled_owned(&labels);
+            metric.set_counter(value);
+            metric
+        });
+        self.family(name, help, proto::MetricType::COUNTER, metrics.collect());
+    }
+
+    /// As [`Exposition::labelled_counters`], of numbers that are kept elsewhere.
+    pub(crate) fn labelled_counts(&mut self, name: &str, help: &str, series: Vec<(Vec<(&'static str, String)>, u64)>) {
+        let metrics = series.into_iter().filter(|(_, count)| *count > 0).map(|(labels, count)| {
+            let mut value = proto::Counter::default();
+            value.set_value(float(count));
             let mut metric = labelled_owned(&labels);
             metric.set_counter(value);
             metric

@@ -53,6 +53,12 @@ flags! {
     INTERNAL = 16, "IE", true;
     /// A CORS preflight, answered for the route.
     PREFLIGHT = 17, "PF", false;
+    /// A rate limit was used up.
+    RATE_LIMITED = 18, "LI", false;
+    /// An AuthPolicy does not know who the client is.
+    UNAUTHENTICATED = 20, "AN", false;
+    /// An AuthPolicy knows who the client is, and does not let it.
+    UNAUTHORIZED = 21, "AZ", false;
 }
 
 impl Flags {

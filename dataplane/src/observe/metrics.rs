@@ -8,6 +8,7 @@ use std::time::Duration;
 use portcullis_ir::RouteKey;
 use portcullis_wire::Figures;
 
+use super::auth::AuthMetrics;
 use super::exposition::Exposition;
 use super::stream::StreamRules;
 use super::{ConnectOutcome, Counter, Flags, Gauge, Outcomes, RuleMetrics};
@@ -34,6 +35,10 @@ pub(crate) struct Metrics {
     pub(crate) mirrors_failed: Counter,
     /// Not begun, because too many were under way.
     pub(crate) mirrors_dropped: Counter,
+    /// Requests that an authorization service let pass, turned away, or could not be asked about.
+    pub(crate) external_allowed: Counter,
+    pub(crate) external_denied: Counter,
+    pub(crate) external_failed: Counter,
     /// Connections that changed their protocol (WebSocket) and are open now.
     pub(crate) upgraded_open: Gauge,
     pub(crate) config_applies: Counter,
@@ -57,6 +62,8 @@ pub(crate) struct Metrics {
     pub(crate) unmatched: RuleMetrics,
     /// Of rules of bytes and datagrams.
     pub(crate) streams: StreamRules,
+    /// Of AuthPolicies.
+    pub(crate) auth: AuthMetrics,
     rules: Mutex<BTreeMap<RouteKey, Arc<RuleMetrics>>>,
 }
 
@@ -135,15 +142,18 @@ impl Metrics {
         (apart, rest)
     }
 
-    /// The Prometheus text of everything. `config_age` is the time since the last apply.
-    pub(crate) fn render(&self, config_age: Option<Duration>) -> String {
+    /// The Prometheus text of everything. `config_age` is the time since the last apply; `others` adds what is counted
+    /// elsewhere.
+    pub(crate) fn render(&self, config_age: Option<Duration>, others: impl FnOnce(&mut Exposition)) -> String {
         let mut out = Exposition::default();
         self.render_rules(&mut out);
         self.streams.render(&mut out);
+        self.auth.render(&mut out);
         self.render_connections(&mut out);
         self.outcomes.render(&mut out);
         self.render_extras(&mut out);
         self.render_config(&mut out, config_age);
+        others(&mut out);
         out.render()
     }
 
@@ -227,6 +237,21 @@ impl Metrics {
                 "mirrors_failed_total",
                 "Copies of requests that were not sent whole or not answered.",
                 &self.mirrors_failed,
+            ),
+            (
+                "external_auth_allowed_total",
+                "Requests that an authorization service let pass, cached answers among them.",
+                &self.external_allowed,
+            ),
+            (
+                "external_auth_denied_total",
+                "Requests that an authorization service turned away, cached answers among them.",
+                &self.external_denied,
+            ),
+            (
+                "external_auth_failed_total",
+                "Requests of which no authorization service said yes or no.",
+                &self.external_failed,
             ),
             ("mirrors_dropped_total", "Copies not begun because too many were under way.", &self.mirrors_dropped),
         ] {
@@ -334,10 +359,10 @@ mod tests {
         let metrics = Metrics::default();
         let key = RouteKey::http("shop", "cart", 1);
         let rule = metrics.rule(&key);
-        assert!(!metrics.render(None).contains("cart"));
+        assert!(!metrics.render(None, |_| {}).contains("cart"));
 
         rule.request(204, Flags::NONE, Duration::from_millis(3));
-        let text = metrics.render(None);
+        let text = metrics.render(None, |_| {});
         let labels = r#"class="2xx",route="cart",route_namespace="shop",rule="1""#;
         for line in text.lines().filter(|line| line.contains("cart")) {
             assert!(line.contains(r#"route_namespace="shop""#) && line.contains(r#"rule="1""#), "{line}");
@@ -346,7 +371,7 @@ mod tests {
         assert!(text.contains("portcullis_dataplane_request_duration_seconds_count"));
 
         metrics.remove_rule(&key);
-        assert!(!metrics.render(None).contains("cart"));
+        assert!(!metrics.render(None, |_| {}).contains("cart"));
     }
 
     #[test]
@@ -354,7 +379,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.unmatched.request(404, Flags::NONE, Duration::from_micros(700));
         metrics.unmatched.request(404, Flags::NONE, Duration::from_secs(100));
-        let text = metrics.render(Some(Duration::from_secs(2)));
+        let text = metrics.render(Some(Duration::from_secs(2)), |_| {});
         let count = |bound: &str| {
             let line = text.lines().find(|line| line.contains("duration_seconds_bucket") && line.contains(bound));
             line.and_then(|line| line.rsplit(' ').next()).unwrap().to_owned()
@@ -370,6 +395,6 @@ mod tests {
         let metrics = Metrics::default();
         metrics.flags(flags::NO_ROUTE);
         metrics.flags(Flags::NONE);
-        assert!(metrics.render(None).contains(r#"request_flags_total{flag="NR"} 1"#));
+        assert!(metrics.render(None, |_| {}).contains(r#"request_flags_total{flag="NR"} 1"#));
     }
 }

@@ -2,10 +2,12 @@
 //! or connection.
 
 mod access_log;
+mod auth;
 mod counter;
 mod exposition;
 pub(crate) mod flags;
 mod json;
+mod judged;
 mod metrics;
 mod outcomes;
 mod record;
@@ -14,7 +16,9 @@ mod sampler;
 mod stream;
 
 pub(crate) use access_log::AccessLogSink;
+pub(crate) use auth::{AuthMetrics, Family as AuthFamily, Tally, Verdict};
 pub(crate) use counter::{Counter, Gauge};
+pub(crate) use exposition::Exposition;
 pub(crate) use flags::Flags;
 pub(crate) use metrics::{Handshake, Metrics, PANICS, RefusedConnection};
 pub(crate) use outcomes::{ConnectOutcome, Outcomes, RetryCause};

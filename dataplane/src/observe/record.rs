@@ -7,6 +7,7 @@ use portcullis_ir as ir;
 
 use super::Flags;
 use crate::conn::ClientIdentity;
+use crate::policy::AuthNote;
 
 /// Borrowed from the request's own state: filling it in allocates nothing, and is done only for requests that are
 /// logged.
@@ -24,6 +25,9 @@ pub(crate) struct RequestRecord<'a> {
     /// How a gRPC call ended, where that was said.
     pub(crate) grpc_status: Option<u8>,
     pub(crate) flags: Flags,
+    /// `namespace/policy/rule` of what turned it away, and of what would have.
+    pub(crate) denied_by: Option<&'a str>,
+    pub(crate) shadowed_by: Option<&'a str>,
     pub(crate) route: Option<&'a ir::RouteKey>,
     pub(crate) rule_name: Option<&'a str>,
     pub(crate) backend: Option<&'a ir::BackendKey>,
@@ -32,6 +36,8 @@ pub(crate) struct RequestRecord<'a> {
     pub(crate) sni: Option<&'a str>,
     /// None: the listener does not ask for a certificate.
     pub(crate) client_identity: Option<&'a ClientIdentity>,
+    /// What an AuthPolicy decided.
+    pub(crate) auth: Option<&'a AuthNote>,
     /// Body bytes from the client.
     pub(crate) bytes_in: u64,
     /// Body bytes to the client.

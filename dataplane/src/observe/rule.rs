@@ -29,7 +29,7 @@ pub(super) struct Numbers {
 pub(super) const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 
 /// Which flags make which class; of several that fit a request the first counts.
-const ERROR_CLASSES: [(ErrorClass, &[Flags]); 7] = [
+const ERROR_CLASSES: [(ErrorClass, &[Flags]); 8] = [
     (ErrorClass::NoRoute, &[flags::NO_ROUTE]),
     (ErrorClass::Invalid, &[flags::INVALID_BACKEND, flags::INVALID_ROUTE, flags::INTERNAL, flags::UNAVAILABLE]),
     (ErrorClass::NoEndpoints, &[flags::NO_ENDPOINTS]),
@@ -37,6 +37,7 @@ const ERROR_CLASSES: [(ErrorClass, &[Flags]); 7] = [
     (ErrorClass::Timeout, &[flags::UPSTREAM_TIMEOUT]),
     (ErrorClass::Upstream, &[flags::UPSTREAM_RESET, flags::UPSTREAM_PROTOCOL]),
     (ErrorClass::Request, &[flags::REQUEST_LIMIT, flags::BAD_REQUEST, flags::DOWNSTREAM_TIMEOUT, flags::MISDIRECTED]),
+    (ErrorClass::Denied, &[flags::UNAUTHENTICATED, flags::UNAUTHORIZED]),
 ];
 
 impl RuleMetrics {

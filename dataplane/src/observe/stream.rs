@@ -43,6 +43,8 @@ pub(crate) enum Outcome {
     Invalid,
     NoEndpoints,
     ConnectFailed,
+    /// A rate limit was used up.
+    Limited,
     /// It ended (the client's listener, say) before a backend was reached.
     Aborted,
 }
@@ -61,6 +63,8 @@ pub(crate) enum Dropped {
     SendFailed,
     /// A new client of a listener that is going away.
     Draining,
+    /// A new client, and a rate limit was used up.
+    Limited,
 }
 
 impl StreamRules {
@@ -153,8 +157,8 @@ impl StreamMetrics {
 }
 
 impl Outcome {
-    const ALL: [Self; 6] =
-        [Self::Ok, Self::NoRoute, Self::Invalid, Self::NoEndpoints, Self::ConnectFailed, Self::Aborted];
+    const ALL: [Self; 7] =
+        [Self::Ok, Self::NoRoute, Self::Invalid, Self::NoEndpoints, Self::ConnectFailed, Self::Limited, Self::Aborted];
 
     pub(crate) fn label(self) -> &'static str {
         match self {
@@ -163,6 +167,7 @@ impl Outcome {
             Self::Invalid => "invalid",
             Self::NoEndpoints => "no_endpoints",
             Self::ConnectFailed => "connect_failed",
+            Self::Limited => "limited",
             Self::Aborted => "aborted",
         }
     }
@@ -175,6 +180,7 @@ impl Outcome {
             Self::Invalid => flags::INVALID_BACKEND,
             Self::NoEndpoints => flags::NO_ENDPOINTS,
             Self::ConnectFailed => flags::UPSTREAM_CONNECT_FAILURE,
+            Self::Limited => flags::RATE_LIMITED,
         }
     }
 
@@ -185,13 +191,14 @@ impl Outcome {
             Self::Invalid => Dropped::Invalid,
             Self::NoEndpoints => Dropped::NoEndpoints,
             Self::ConnectFailed => Dropped::ConnectFailed,
+            Self::Limited => Dropped::Limited,
             Self::Ok | Self::Aborted => Dropped::SendFailed,
         }
     }
 }
 
 impl Dropped {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::NoRoute,
         Self::Invalid,
         Self::NoEndpoints,
@@ -199,6 +206,7 @@ impl Dropped {
         Self::Full,
         Self::SendFailed,
         Self::Draining,
+        Self::Limited,
     ];
 
     fn label(self) -> &'static str {
@@ -210,6 +218,7 @@ impl Dropped {
             Self::Full => "full",
             Self::SendFailed => "send_failed",
             Self::Draining => "draining",
+            Self::Limited => "limited",
         }
     }
 }

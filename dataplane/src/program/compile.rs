@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use portcullis_auth::Vault;
 use portcullis_ir as ir;
 use portcullis_ir::{Change, Resource, ResourceKey};
 use portcullis_router::{Router, Streams};
@@ -12,9 +13,10 @@ use portcullis_wire::{Digests, Version};
 use super::lives::Lives;
 use super::rule::{compile_pick, compile_rule, compile_target, references};
 use super::slots::Slots;
-use super::{Program, RuleState, StreamState, stream};
+use super::{BackendSlot, Program, RuleState, StreamState, stream};
 use crate::listen::{Facts, Inside, Life, Place, TlsTable, facts};
 use crate::observe::{Metrics, RuleMetrics, StreamMetrics};
+use crate::policy::{self, ListenerPolicies, PolicyCompiler, RulePolicies, asked_by, asked_by_route};
 use crate::upstream::{BackendProgram, Upkeep, WeightedPick};
 
 /// A resource that was decoded but cannot be honoured (fully), and why.
@@ -33,7 +35,11 @@ pub(crate) struct Compiler {
     router: Router<RuleState>,
     streams: Streams<StreamState>,
     tls: TlsTable,
+    policies: ListenerPolicies,
+    policy_compiler: PolicyCompiler,
+    vault: Vault,
     backends: imbl::Vector<Option<Arc<BackendProgram>>>,
+    asked: Arc<BTreeMap<ir::BackendKey, BackendSlot>>,
     binds: Arc<BTreeMap<Place, Facts>>,
     lives: Lives,
     shown_lives: Arc<BTreeMap<ir::ListenerKey, Life>>,
@@ -69,14 +75,18 @@ struct Dirty {
 }
 
 impl Compiler {
-    pub(crate) fn new(workers: usize, metrics: Arc<Metrics>, upkeep: Arc<Upkeep>) -> Self {
+    pub(crate) fn new(workers: usize, metrics: Arc<Metrics>, upkeep: Arc<Upkeep>, policy: Arc<policy::State>) -> Self {
         Self {
             version: None,
             snapshot: ir::Snapshot::default(),
             router: Router::new(),
             streams: Streams::new(),
             tls: TlsTable::default(),
+            policies: ListenerPolicies::default(),
+            policy_compiler: PolicyCompiler::new(policy, Arc::clone(&metrics)),
+            vault: Vault::default(),
             backends: imbl::Vector::new(),
+            asked: Arc::default(),
             binds: Arc::default(),
             lives: Lives::default(),
             shown_lives: Arc::default(),
@@ -97,7 +107,9 @@ impl Compiler {
     pub(crate) fn reset(&mut self) {
         // Connections are there whatever became of the configuration: the next one says whose listeners stay.
         let lives = std::mem::take(&mut self.lives);
-        *self = Self { lives, ..Self::new(self.workers, Arc::clone(&self.metrics), Arc::clone(&self.upkeep)) };
+        let policy = Arc::clone(self.policy_compiler.state());
+        let (metrics, upkeep) = (Arc::clone(&self.metrics), Arc::clone(&self.upkeep));
+        *self = Self { lives, ..Self::new(self.workers, metrics, upkeep, policy) };
     }
 
     /// Of the newest program; none before the first.
@@ -114,12 +126,14 @@ impl Compiler {
     pub(crate) fn apply(&mut self, version: Version, digests: Digests, delta: ir::Delta) -> Arc<Program> {
         let changes = self.snapshot.apply(delta);
         self.move_references(&changes);
+        self.vault.apply(&changes);
         let dirty = self.dirty(&changes);
         for key in &dirty.backends {
             self.compile_backend(key);
         }
         for key in &dirty.listeners {
             self.compile_tls(key);
+            self.compile_policies(key);
         }
         if dirty.any_listener {
             let (binds, contradicting) = facts(self.snapshot.config.listeners.values());
@@ -127,6 +141,7 @@ impl Compiler {
             self.contradicting = contradicting;
             self.shown_lives = self.lives.follow(&self.snapshot.config.listeners);
         }
+        self.note_asked(&changes);
         self.compile_routes(&changes);
         self.compile_streams(&changes);
         let program = Arc::new(Program {
@@ -135,12 +150,16 @@ impl Compiler {
             router: self.router.clone(),
             streams: self.streams.clone(),
             tls: self.tls.clone(),
+            policies: self.policies.clone(),
+            vault: self.vault.clone(),
             binds: Arc::clone(&self.binds),
             lives: Arc::clone(&self.shown_lives),
             backends: self.backends.clone(),
+            asked: Arc::clone(&self.asked),
             complete: true,
         });
         self.slots.published(&program);
+        self.policy_compiler.published(&self.snapshot.live.stores);
         self.version = Some(version);
         program
     }
@@ -191,6 +210,11 @@ impl Compiler {
                 Some(Resource::Backend(backend)) => {
                     self.slots.acquire(&backend.key);
                 }
+                Some(Resource::Listener(listener)) => {
+                    listener.auth.iter().flat_map(|auth| asked_by(auth)).for_each(|key| {
+                        self.slots.acquire(key);
+                    })
+                }
                 _ => {}
             }
         }
@@ -204,6 +228,10 @@ impl Compiler {
                     freed.extend(stream::references(route).filter_map(|key| self.slots.release(key)));
                 }
                 Some(Resource::Backend(backend)) => freed.extend(self.slots.release(&backend.key)),
+                Some(Resource::Listener(listener)) => {
+                    let asked = listener.auth.iter().flat_map(|auth| asked_by(auth));
+                    freed.extend(asked.filter_map(|key| self.slots.release(key)));
+                }
                 _ => {}
             }
         }
@@ -212,6 +240,23 @@ impl Compiler {
                 *place = None;
             }
         }
+    }
+
+    /// Which slots are those of the services that policies ask, if that may have changed.
+    fn note_asked(&mut self, changes: &[Change]) {
+        let asks = |resource: &Option<Resource>| match resource {
+            Some(Resource::Route(route)) => asked_by_route(route).next().is_some(),
+            Some(Resource::Listener(listener)) => listener.auth.iter().flat_map(|auth| asked_by(auth)).next().is_some(),
+            _ => false,
+        };
+        if !changes.iter().any(|change| asks(&change.before) || asks(&change.after)) {
+            return;
+        }
+        let config = &self.snapshot.config;
+        let routes = config.routes.values().flat_map(|route| asked_by_route(route));
+        let listeners = config.listeners.values().flat_map(|listener| &listener.auth).flat_map(|auth| asked_by(auth));
+        let slot = |key: &ir::BackendKey| Some((key.clone(), self.slots.get(key)?));
+        self.asked = Arc::new(routes.chain(listeners).filter_map(slot).collect());
     }
 
     fn dirty(&mut self, changes: &[Change]) -> Dirty {
@@ -233,7 +278,14 @@ impl Compiler {
                     dirty.backends.extend(self.presenters.get(&key).into_iter().flatten().cloned());
                     dirty.listeners.extend(self.serving(&key).cloned());
                 }
-                Some(ResourceKey::Route(_) | ResourceKey::StreamRoute(_)) | None => {}
+                Some(
+                    ResourceKey::Route(_)
+                    | ResourceKey::StreamRoute(_)
+                    | ResourceKey::Store(_)
+                    | ResourceKey::Credential(_)
+                    | ResourceKey::Issuer(_),
+                )
+                | None => {}
             }
         }
         dirty
@@ -287,6 +339,13 @@ impl Compiler {
         self.backends.set(slot, compiled);
     }
 
+    fn compile_policies(&mut self, key: &ir::ListenerKey) {
+        match self.snapshot.config.listeners.get(key) {
+            Some(listener) => self.policies.put(listener, &mut self.policy_compiler),
+            None => self.policies.remove(key),
+        }
+    }
+
     fn compile_tls(&mut self, key: &ir::ListenerKey) {
         let (inside, termination) = match self.snapshot.config.listeners.get(key).map(|listener| &listener.protocol) {
             Some(ir::ListenerProtocol::Https(termination)) => (Inside::Http, termination),
@@ -298,10 +357,10 @@ impl Compiler {
     }
 
     fn compile_routes(&mut self, changes: &[Change]) {
-        let Self { router, slots, retained, single, metrics, workers, .. } = self;
+        let Self { router, slots, retained, single, metrics, workers, policy_compiler, .. } = self;
         router.apply(changes, &mut |route| {
             let kept = retained.remove(&route.key);
-            let state = compile_rule(route, kept.as_ref(), slots, single, metrics, *workers);
+            let state = compile_rule(route, kept.as_ref(), slots, single, metrics, policy_compiler, *workers);
             let keep = Retained { metrics: Arc::clone(&state.metrics), pick: Arc::clone(&state.pick) };
             retained.insert(route.key.clone(), keep);
             state
@@ -315,7 +374,7 @@ impl Compiler {
     }
 
     fn compile_streams(&mut self, changes: &[Change]) {
-        let Self { streams, slots, retained_streams, single, metrics, workers, .. } = self;
+        let Self { streams, slots, retained_streams, single, metrics, workers, policy_compiler, .. } = self;
         streams.apply(changes, &mut |route| {
             let kept = retained_streams.remove(&route.key);
             let weights: Vec<u32> = route.backends.iter().map(|backend| backend.weight).collect();
@@ -325,6 +384,7 @@ impl Compiler {
                     .map_or_else(|| metrics.streams.rule(&route.key), |kept| Arc::clone(&kept.metrics)),
                 pick: compile_pick(&weights, kept.as_ref().map(|kept| &kept.pick), single, *workers),
                 targets: route.backends.iter().map(|backend| compile_target(&backend.target, slots)).collect(),
+                policies: RulePolicies::of(&route.attachments, policy_compiler),
             };
             let keep = Retained { metrics: Arc::clone(&state.metrics), pick: Arc::clone(&state.pick) };
             retained_streams.insert(route.key.clone(), keep);

@@ -63,6 +63,8 @@ mod tests {
             hostname: ir::HostPattern::parse(hostname).unwrap(),
             protocol,
             proxy_protocol: false,
+            limits: None,
+            auth: None,
         }
     }
 

@@ -14,8 +14,9 @@ mod stream;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use portcullis_auth::Vault;
 use portcullis_ir as ir;
-use portcullis_router::{Router, Streams};
+use portcullis_router::{Found, Router, StreamRule, Streams};
 use portcullis_wire::{Digests, Version};
 
 pub(crate) use compile::{Compiler, Rejected};
@@ -24,6 +25,7 @@ pub(crate) use rule::{CompiledTarget, RuleState};
 pub(crate) use stream::StreamState;
 
 use crate::listen::{Facts, Life, Place, TlsTable};
+use crate::policy::{LimitProgram, ListenerPolicies, Policies};
 use crate::upstream::BackendProgram;
 
 /// A dense, stable number for a backend key: the rule's way to its backend without a hash lookup. A slot is reused
@@ -38,11 +40,16 @@ pub(crate) struct Program {
     pub(crate) router: Router<RuleState>,
     pub(crate) streams: Streams<StreamState>,
     pub(crate) tls: TlsTable,
+    policies: ListenerPolicies,
+    /// What credentials are judged by.
+    vault: Vault,
     /// What is wanted to be bound, and what is spoken there.
     pub(crate) binds: Arc<BTreeMap<Place, Facts>>,
     /// Of the listeners whose connections are handed on.
     pub(crate) lives: Arc<BTreeMap<ir::ListenerKey, Life>>,
     backends: imbl::Vector<Option<Arc<BackendProgram>>>,
+    /// Where the services stand that policies ask.
+    asked: Arc<BTreeMap<ir::BackendKey, BackendSlot>>,
     /// False until the first complete program: nothing is served before.
     pub(crate) complete: bool,
 }
@@ -51,6 +58,25 @@ impl Program {
     /// The backend in a slot; none if the configuration no longer holds it (its requests get 500).
     pub(crate) fn backend(&self, slot: BackendSlot) -> Option<&Arc<BackendProgram>> {
         self.backends.get(slot.0 as usize).and_then(Option::as_ref)
+    }
+
+    /// A backend that a policy names; none if the configuration does not hold it.
+    pub(crate) fn backend_of(&self, key: &ir::BackendKey) -> Option<&Arc<BackendProgram>> {
+        self.backend(*self.asked.get(key)?)
+    }
+
+    /// What is in force for a request that a rule took; none for most.
+    pub(crate) fn policies<'p>(&'p self, found: &Found<'p, RuleState>) -> Option<Policies<'p>> {
+        found.rule.payload.policies.at(&found.listener.key, &self.policies, &self.vault)
+    }
+
+    /// In force for what a rule takes as it comes; none for most.
+    pub(crate) fn stream_limits<'p>(
+        &'p self,
+        rule: &'p StreamRule<StreamState>,
+        listener: &ir::ListenerKey,
+    ) -> Option<&'p Arc<LimitProgram>> {
+        rule.payload.policies.at(listener, &self.policies, &self.vault)?.limits
     }
 }
 
@@ -63,9 +89,12 @@ impl Default for Program {
             router: Router::new(),
             streams: Streams::new(),
             tls: TlsTable::default(),
+            policies: ListenerPolicies::default(),
+            vault: Vault::default(),
             binds: Arc::default(),
             lives: Arc::default(),
             backends: imbl::Vector::new(),
+            asked: Arc::default(),
             complete: false,
         }
     }

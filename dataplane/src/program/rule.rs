@@ -9,6 +9,7 @@ use super::slots::Slots;
 use super::{BackendSlot, CompiledCors};
 use crate::http::{InvalidSession, Persistence};
 use crate::observe::{Metrics, RuleMetrics};
+use crate::policy::{PolicyCompiler, RulePolicies, asked_by_route};
 use crate::upstream::WeightedPick;
 
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct RuleState {
     pub(crate) cors: Option<Box<CompiledCors>>,
     /// The CORS filter of each backend, in the order of `targets`; empty if no backend has one.
     pub(crate) backend_cors: Box<[Option<Box<CompiledCors>>]>,
+    /// In force at listeners where they differ from the listener's own.
+    pub(crate) policies: RulePolicies,
     /// The rule is a GRPCRoute's: its backends are spoken HTTP/2 to.
     pub(crate) grpc: bool,
 }
@@ -90,6 +93,7 @@ pub(super) fn compile_rule(
     slots: &Slots,
     single: &Arc<WeightedPick>,
     metrics: &Metrics,
+    policies: &mut PolicyCompiler,
     workers: usize,
 ) -> RuleState {
     let backends = match &route.action {
@@ -123,6 +127,7 @@ pub(super) fn compile_rule(
         },
         cors: cors(&route.filters),
         backend_cors: if backend_cors.iter().any(Option::is_some) { backend_cors } else { Box::default() },
+        policies: RulePolicies::compile(route, policies),
         grpc: route.key.kind == ir::RouteKind::GrpcRoute,
     }
 }
@@ -136,10 +141,11 @@ pub(super) fn references(route: &ir::Route) -> impl Iterator<Item = &ir::Backend
     let targets = backends.iter().map(|backend| &backend.target);
     let own_mirrors = backends.iter().flat_map(|backend| mirrors(&backend.filters)).map(|mirror| &mirror.target);
     let rule_mirrors = mirrors(&route.filters).map(|mirror| &mirror.target);
-    targets.chain(own_mirrors).chain(rule_mirrors).filter_map(|target| match target {
+    let named = targets.chain(own_mirrors).chain(rule_mirrors).filter_map(|target| match target {
         ir::Target::Backend(key) => Some(key),
         ir::Target::Invalid(_) => None,
-    })
+    });
+    named.chain(asked_by_route(route))
 }
 
 /// The first CORS filter of a list; the API allows one.
@@ -149,7 +155,8 @@ fn cors(filters: &[ir::Filter]) -> Option<Box<CompiledCors>> {
         ir::Filter::RequestHeaders(_)
         | ir::Filter::ResponseHeaders(_)
         | ir::Filter::UrlRewrite(_)
-        | ir::Filter::Mirror(_) => None,
+        | ir::Filter::Mirror(_)
+        | ir::Filter::ExternalAuth(_) => None,
     });
     cors.map(|cors| Box::new(CompiledCors::new(cors)))
 }
@@ -160,6 +167,7 @@ fn mirrors(filters: &[ir::Filter]) -> impl Iterator<Item = &ir::Mirror> {
         ir::Filter::RequestHeaders(_)
         | ir::Filter::ResponseHeaders(_)
         | ir::Filter::UrlRewrite(_)
-        | ir::Filter::Cors(_) => None,
+        | ir::Filter::Cors(_)
+        | ir::Filter::ExternalAuth(_) => None,
     })
 }

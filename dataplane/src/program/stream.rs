@@ -6,6 +6,7 @@ use portcullis_ir as ir;
 
 use super::{BackendSlot, CompiledTarget, Program};
 use crate::observe::StreamMetrics;
+use crate::policy::RulePolicies;
 use crate::upstream::{BackendProgram, WeightedPick};
 
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct StreamState {
     pub(crate) pick: Arc<WeightedPick>,
     /// In the order of the route's backends.
     pub(crate) targets: Box<[CompiledTarget]>,
+    /// In force at listeners where they differ from the listener's own.
+    pub(crate) policies: RulePolicies,
 }
 
 impl StreamState {

@@ -15,6 +15,7 @@ use super::session::{End, Protocol, Session};
 use crate::conn::ConnInfo;
 use crate::listen::{DeadlineTimer, DrainSignal, Life, Stream};
 use crate::observe::Outcome;
+use crate::policy::{Newcomer, admit_connection};
 use crate::upstream::{Carry, Raw};
 use crate::worker::Worker;
 
@@ -40,6 +41,16 @@ pub(crate) async fn serve(
         return;
     };
     session.belongs_to(rule);
+    if let Some(limits) = program.stream_limits(rule, &listener.key) {
+        let name = sni.as_deref().unwrap_or_default();
+        let spoken = if protocol == Protocol::Tcp { "tcp" } else { "tls" };
+        let (client, now) = (info.client.ip(), std::time::Instant::now());
+        let newcomer = Newcomer { client, server_name: name, protocol: spoken, now };
+        if !Box::pin(admit_connection(limits, newcomer)).await {
+            session.decide(Outcome::Limited);
+            return;
+        }
+    }
     let Some(backend) = rule.payload.pick(&program, worker.id).cloned() else {
         session.decide(Outcome::Invalid);
         return;

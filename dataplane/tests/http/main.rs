@@ -2,6 +2,8 @@
 //!
 //! Backends are written here, byte by byte, because what matters is what they see and how they misbehave.
 
+// The support modules are shared with other targets, which use other parts of them.
+#![allow(dead_code)]
 // Buffers live in the futures of the support module: a test runs one of them.
 // Everything of the support module is for the modules beside it, which no lint of a test binary sees.
 #![allow(clippy::unwrap_used, clippy::large_futures, unreachable_pub)]
@@ -9,6 +11,7 @@
 mod bodies;
 mod client_address;
 mod cors;
+mod external;
 mod framing;
 mod grpc;
 mod h1_connection;

@@ -14,6 +14,7 @@ fn cookie() -> ir::SessionPersistence {
     ir::SessionPersistence {
         name: "sid".into(),
         carrier: ir::SessionCarrier::SessionCookie,
+        path: None,
         absolute_timeout: None,
         idle_timeout: None,
     }
@@ -193,23 +194,27 @@ async fn a_header_carries_a_session_as_well() {
 async fn a_permanent_cookie_says_how_long_it_lives_and_for_which_path() {
     let backend =
         Backend::answering(|_| b"HTTP/1.1 200 OK\r\nset-cookie: theirs=1\r\ncontent-length: 0\r\n\r\n".to_vec()).await;
-    let persistence = ir::SessionPersistence {
-        carrier: ir::SessionCarrier::PermanentCookie,
-        absolute_timeout: Some(Duration::from_secs(3600)),
-        ..cookie()
-    };
-    let gateway = Setup::new()
-        .backend("b", &[backend.address], ir::Protocol::Http)
-        .route(|route| {
-            route.matches = vec![prefix("/x")];
-            route.persistence = Some(persistence);
-        })
-        .start()
-        .await;
-    let response = ask(&gateway, "").await;
-    let cookies = response.values("set-cookie");
-    assert_eq!((cookies.len(), cookies[0]), (2, "theirs=1"), "the backend's own cookies stay");
-    assert!(cookies[1].ends_with("; Path=/x; HttpOnly; SameSite=Strict; Max-Age=3600"), "{cookies:?}");
+    for (path, told) in [(None, "/x"), (Some("/".into()), "/")] {
+        let persistence = ir::SessionPersistence {
+            carrier: ir::SessionCarrier::PermanentCookie,
+            path,
+            absolute_timeout: Some(Duration::from_secs(3600)),
+            ..cookie()
+        };
+        let gateway = Setup::new()
+            .backend("b", &[backend.address], ir::Protocol::Http)
+            .route(|route| {
+                route.matches = vec![prefix("/x")];
+                route.persistence = Some(persistence);
+            })
+            .start()
+            .await;
+        let response = ask(&gateway, "").await;
+        let cookies = response.values("set-cookie");
+        assert_eq!((cookies.len(), cookies[0]), (2, "theirs=1"), "the backend's own cookies stay");
+        let attributes = format!("; Path={told}; HttpOnly; SameSite=Strict; Max-Age=3600");
+        assert!(cookies[1].ends_with(&attributes), "{cookies:?}");
+    }
 }
 
 #[tokio::test]

@@ -99,16 +99,20 @@ impl Plane {
 
     /// Waits for the next answer.
     pub(super) async fn answer(&mut self) -> Verdict {
-        match receive(&mut self.answers).await {
-            ClientMessage::Ack(ack) => {
-                assert_eq!(Some(ack.held), self.at);
-                Verdict { rejected: Vec::new(), warnings: ack.warnings }
-            }
-            ClientMessage::Nack(nack) => {
-                assert_eq!(nack.message, "");
-                Verdict { rejected: nack.rejected, warnings: nack.warnings }
-            }
-            other => panic!("{other:?}"),
+        loop {
+            return match receive(&mut self.answers).await {
+                ClientMessage::Ack(ack) => {
+                    assert_eq!(Some(ack.held), self.at);
+                    Verdict { rejected: Vec::new(), warnings: ack.warnings }
+                }
+                ClientMessage::Nack(nack) => {
+                    assert_eq!(nack.message, "");
+                    Verdict { rejected: nack.rejected, warnings: nack.warnings }
+                }
+                // It may come at any time.
+                ClientMessage::Wanted(_) => continue,
+                other => panic!("{other:?}"),
+            };
         }
     }
 

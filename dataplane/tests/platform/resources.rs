@@ -23,6 +23,8 @@ fn listener(name: &str, port: u16, host: &str, protocol: ir::ListenerProtocol) -
         hostname: ir::HostPattern::parse(host).unwrap(),
         protocol,
         proxy_protocol: false,
+        limits: None,
+        auth: None,
     }
 }
 
@@ -77,10 +79,8 @@ pub(super) fn forward(name: &str, listeners: &[&str], backend: &str) -> Resource
 
 fn route(name: &str, listeners: &[&str], action: ir::Action) -> Resource {
     let hostname = ir::RouteHostname { effective: ir::HostPattern::Any, written: ir::HostPattern::Any };
-    let attachments = listeners
-        .iter()
-        .map(|&listener| ir::Attachment { listener: listener_key(listener), hostnames: vec![hostname.clone()] })
-        .collect();
+    let attachments =
+        listeners.iter().map(|&listener| ir::Attachment::new(listener_key(listener), vec![hostname.clone()])).collect();
     Resource::Route(Arc::new(ir::Route {
         key: ir::RouteKey::http("ns", name, 0),
         rule_name: None,

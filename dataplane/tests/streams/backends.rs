@@ -49,7 +49,11 @@ impl Pair {
 
 /// Says its name and a newline, repeats everything until the client has ended, and ends.
 pub(super) async fn echo(name: &'static str) -> SocketAddr {
-    let listener = TcpListener::bind(loopback(0)).await.unwrap();
+    echo_at(loopback(0), name).await
+}
+
+pub(super) async fn echo_at(at: SocketAddr, name: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind(at).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
@@ -87,7 +91,11 @@ async fn talk<S: AsyncRead + AsyncWrite>(stream: S, name: &str) {
 
 /// Answers each datagram by its name, a colon and what it heard.
 pub(super) async fn udp_echo(name: &'static str) -> SocketAddr {
-    let socket = UdpSocket::bind(loopback(0)).await.unwrap();
+    udp_echo_at(loopback(0), name).await
+}
+
+pub(super) async fn udp_echo_at(at: SocketAddr, name: &'static str) -> SocketAddr {
+    let socket = UdpSocket::bind(at).await.unwrap();
     let address = socket.local_addr().unwrap();
     tokio::spawn(async move {
         let mut buffer = vec![0; 65536];

@@ -9,6 +9,8 @@ mod plane;
 
 mod backends;
 mod endings;
+mod families;
+mod limits;
 mod restart;
 mod tcp;
 mod tls;

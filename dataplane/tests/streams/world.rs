@@ -25,6 +25,8 @@ pub(super) fn listener(name: &str, port: u16, host: &str, protocol: ir::Listener
         hostname: ir::HostPattern::parse(host).unwrap(),
         protocol,
         proxy_protocol: false,
+        limits: None,
+        auth: None,
     }
 }
 
@@ -77,7 +79,7 @@ fn route(kind: RouteKind, name: &str, listener: &str, host: &str, backends: &[(&
         key: ir::RouteKey::new(kind, "ns", name, 0),
         rule_name: None,
         created: 0,
-        attachments: vec![ir::Attachment { listener: listener_key(listener), hostnames: vec![hostname] }],
+        attachments: vec![ir::Attachment::new(listener_key(listener), vec![hostname])],
         backends,
     }))
 }
@@ -149,7 +151,7 @@ pub(super) fn redirect(name: &str, listener: &str, to: &str) -> Resource {
         key: ir::RouteKey::http("ns", name, 0),
         rule_name: None,
         created: 0,
-        attachments: vec![ir::Attachment { listener: listener_key(listener), hostnames: vec![any] }],
+        attachments: vec![ir::Attachment::new(listener_key(listener), vec![any])],
         matches: vec![ir::Match::default()],
         filters: Vec::new(),
         action: ir::Action::Redirect(ir::Redirect {

@@ -39,7 +39,7 @@ impl Memory {
                     self.answer = Some(message.to_vec());
                 }
             }
-            Ok(ClientMessage::Health(_)) => {}
+            Ok(ClientMessage::Health(_) | ClientMessage::Wanted(_)) => {}
             // It was encoded by this very process.
             Err(error) => tracing::error!(%error, "an answer of our own is not understood"),
         }

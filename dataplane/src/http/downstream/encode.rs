@@ -23,7 +23,7 @@ pub(super) enum Persistence<'a> {
 pub(super) fn head(out: &mut BytesMut, head: &ResponseHead<'_>, chunked: bool, persistence: Persistence<'_>) {
     out.reserve(512);
     status_line(out, head.status, head.reason);
-    headers(out, head.headers, head.framing == Framing::None && allows_length(head.status));
+    headers(out, head.headers, head.extra, head.framing == Framing::None && allows_length(head.status));
     match head.framing {
         Framing::Length(length) => {
             out.put_slice(b"content-length: ");
@@ -49,7 +49,7 @@ pub(super) fn head(out: &mut BytesMut, head: &ResponseHead<'_>, chunked: bool, p
 
 pub(super) fn informational(out: &mut BytesMut, status: StatusCode, map: &HeaderMap) {
     status_line(out, status, None);
-    headers(out, map, false);
+    headers(out, map, &[], false);
     out.put_slice(b"\r\n");
 }
 
@@ -77,31 +77,40 @@ fn status_line(out: &mut BytesMut, status: StatusCode, reason: Option<&str>) {
     out.put_slice(b"\r\n");
 }
 
-fn headers(out: &mut BytesMut, map: &HeaderMap, with_length: bool) {
+fn headers(out: &mut BytesMut, map: &HeaderMap, extra: Extra<'_>, with_length: bool) {
     let start = out.len();
     let mut nominating = false;
     for (name, value) in map {
         if is_hop_by_hop(name) {
             nominating |= *name == CONNECTION && !is_plain_connection(value.as_bytes());
-        } else if *name != CONTENT_LENGTH || with_length {
+        } else if (*name != CONTENT_LENGTH || with_length) && !replaces(extra, name) {
             line(out, name, value);
         }
     }
     if nominating {
         // Rare: take back what `Connection` nominates, by writing the headers again.
         out.truncate(start);
-        without_nominated(out, map, with_length);
+        without_nominated(out, map, extra, with_length);
+    }
+    for (name, value) in extra {
+        line(out, name, value);
     }
 }
 
-fn without_nominated(out: &mut BytesMut, map: &HeaderMap, with_length: bool) {
+fn without_nominated(out: &mut BytesMut, map: &HeaderMap, extra: Extra<'_>, with_length: bool) {
     for (name, value) in map {
         let length = *name == CONTENT_LENGTH;
-        let keep = !is_hop_by_hop(name) && (!length || with_length);
+        let keep = !is_hop_by_hop(name) && (!length || with_length) && !replaces(extra, name);
         if keep && (length || !has_token(map, &CONNECTION, name.as_str())) {
             line(out, name, value);
         }
     }
+}
+
+type Extra<'a> = &'a [(HeaderName, HeaderValue)];
+
+fn replaces(extra: Extra<'_>, name: &HeaderName) -> bool {
+    extra.iter().any(|(other, _)| other == name)
 }
 
 fn line(out: &mut BytesMut, name: &HeaderName, value: &HeaderValue) {
@@ -146,7 +155,7 @@ mod tests {
         }
         let mut out = BytesMut::new();
         let status = StatusCode::from_u16(status).unwrap();
-        head(&mut out, &ResponseHead { status, reason: None, headers: &map, framing }, true, persistence);
+        head(&mut out, &ResponseHead { status, reason: None, headers: &map, extra: &[], framing }, true, persistence);
         String::from_utf8(out.to_vec()).unwrap()
     }
 

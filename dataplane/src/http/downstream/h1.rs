@@ -14,7 +14,7 @@ use pingora_core::protocols::http::v1::server::HttpSession;
 use pingora_http::RequestHeader;
 
 use super::encode::{self, Persistence};
-use super::{ClientError, Framing, Incoming, ResponseHead};
+use super::{ClientError, Framing, Incoming, ResponseHead, Unread};
 use crate::http::io::Io;
 
 pub(in crate::http) struct H1 {
@@ -27,6 +27,8 @@ pub(in crate::http) struct H1 {
     /// The response was broken off, or the connection carries something else now.
     spoiled: bool,
     request_done: bool,
+    /// Of the body: read already, and not handed on yet.
+    peeked: Unread,
     response: Response,
 }
 
@@ -53,7 +55,21 @@ impl H1 {
         let version_10 = parts.version < Version::HTTP_11;
         let head_request = parts.method == Method::HEAD;
         let response = Response::None;
-        (Self { session, io, version_10, head_request, keep_alive, spoiled: false, request_done, response }, parts, raw)
+        (
+            Self {
+                session,
+                io,
+                version_10,
+                head_request,
+                keep_alive,
+                spoiled: false,
+                request_done,
+                peeked: Unread::default(),
+                response,
+            },
+            parts,
+            raw,
+        )
     }
 
     /// A session whose head was refused: only an answer can follow, and the end of the connection.
@@ -66,6 +82,7 @@ impl H1 {
             keep_alive: false,
             spoiled: false,
             request_done: false,
+            peeked: Unread::default(),
             response: Response::None,
         }
     }
@@ -77,6 +94,14 @@ impl H1 {
     /// Never of a refused head, which goes nowhere.
     pub(super) fn raw_head(&self) -> Bytes {
         self.session.get_headers_raw_bytes()
+    }
+
+    pub(super) fn peeked(&self) -> &Unread {
+        &self.peeked
+    }
+
+    pub(super) fn peeked_mut(&mut self) -> &mut Unread {
+        &mut self.peeked
     }
 
     pub(super) fn request_done(&self) -> bool {
@@ -143,7 +168,7 @@ impl H1 {
     /// 101: what follows is no HTTP.
     pub(in crate::http) fn send_upgrade(&mut self, headers: &HeaderMap, protocol: &HeaderValue) {
         let status = StatusCode::SWITCHING_PROTOCOLS;
-        let head = ResponseHead { status, reason: None, headers, framing: Framing::None };
+        let head = ResponseHead { status, reason: None, headers, extra: &[], framing: Framing::None };
         self.io.write(|out| encode::head(out, &head, false, Persistence::Upgrade(protocol)));
         self.response = Response::Done;
     }

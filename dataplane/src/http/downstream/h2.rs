@@ -10,7 +10,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderMap, Response, StatusCode};
 
-use super::{ClientError, Framing, Incoming, ResponseHead};
+use super::{ClientError, Framing, Incoming, ResponseHead, Unread};
 use crate::http::headers::{has_token, is_hop_by_hop, is_plain_connection};
 
 pub(in crate::http) struct H2 {
@@ -22,6 +22,8 @@ pub(in crate::http) struct H2 {
     /// The response is complete in the queue; the trailers that end it.
     finish: Option<Option<HeaderMap>>,
     request_done: bool,
+    /// Of the body: read already, and not handed on yet.
+    peeked: Unread,
     head_request: bool,
     response_done: bool,
     aborted: bool,
@@ -39,11 +41,20 @@ impl H2 {
             queued: 0,
             finish: None,
             request_done,
+            peeked: Unread::default(),
             head_request,
             response_done: false,
             aborted: false,
             malformed: false,
         }
+    }
+
+    pub(super) fn peeked(&self) -> &Unread {
+        &self.peeked
+    }
+
+    pub(super) fn peeked_mut(&mut self) -> &mut Unread {
+        &mut self.peeked
     }
 
     pub(super) fn request_done(&self) -> bool {
@@ -94,6 +105,9 @@ impl H2 {
     pub(super) fn send_head(&mut self, head: &ResponseHead<'_>) -> Result<(), ClientError> {
         let told = head.framing == Framing::None && head.status != StatusCode::NO_CONTENT;
         let mut headers = forwardable(head.headers, !told);
+        for (name, value) in head.extra {
+            headers.insert(name, value.clone());
+        }
         if let Framing::Length(length) = head.framing {
             headers.insert(CONTENT_LENGTH, length.into());
         }

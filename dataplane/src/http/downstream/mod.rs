@@ -6,14 +6,17 @@
 mod encode;
 mod h1;
 mod h2;
+mod peek;
 
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 pub(super) use h1::{Between, H1, RawTarget, parse_again};
 pub(super) use h2::H2;
+pub(super) use peek::Peeking;
+use peek::Unread;
 
 /// How a response body is delimited towards the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub(super) struct ResponseHead<'a> {
     pub(super) reason: Option<&'a str>,
     /// Names of one connection are left out when it is sent, and so are those in `Connection`.
     pub(super) headers: &'a HeaderMap,
+    /// Sent in place of those of the same names, so that nobody copies a map to add one.
+    pub(super) extra: &'a [(HeaderName, HeaderValue)],
     pub(super) framing: Framing,
 }
 
@@ -77,16 +82,39 @@ impl Downstream {
 
     /// Whether the request has no body, or all of it was read.
     pub(super) fn request_done(&self) -> bool {
-        match self {
+        let done = match self {
             Self::H1(h1) => h1.request_done(),
             Self::H2(h2) => h2.request_done(),
-        }
+        };
+        done && self.unread().is_empty()
     }
 
     pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, ClientError>> {
+        if let Some(incoming) = self.unread_mut().next() {
+            return Poll::Ready(Ok(incoming));
+        }
+        self.poll_client(cx)
+    }
+
+    /// What comes from the client now, behind what was peeked at.
+    fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, ClientError>> {
         match self {
             Self::H1(h1) => h1.poll_body(cx),
             Self::H2(h2) => h2.poll_body(cx),
+        }
+    }
+
+    fn unread(&self) -> &Unread {
+        match self {
+            Self::H1(h1) => h1.peeked(),
+            Self::H2(h2) => h2.peeked(),
+        }
+    }
+
+    fn unread_mut(&mut self) -> &mut Unread {
+        match self {
+            Self::H1(h1) => h1.peeked_mut(),
+            Self::H2(h2) => h2.peeked_mut(),
         }
     }
 

@@ -6,6 +6,7 @@ use portcullis_router::{Bind, Outcome, Request};
 use proptest::prelude::*;
 
 use super::*;
+use crate::policy::State;
 use crate::program::CompiledTarget;
 
 fn gateway() -> ir::GatewayKey {
@@ -20,6 +21,8 @@ fn listener(protocol: ir::ListenerProtocol) -> Resource {
         hostname: ir::HostPattern::Any,
         protocol,
         proxy_protocol: false,
+        limits: None,
+        auth: None,
     }))
 }
 
@@ -52,10 +55,7 @@ fn route(name: &str, path: &str, backends: &[(&str, u32)]) -> Resource {
         key: ir::RouteKey::http("ns", name, 0),
         rule_name: None,
         created: 0,
-        attachments: vec![ir::Attachment {
-            listener: ir::ListenerKey::new(gateway(), "web"),
-            hostnames: vec![hostname],
-        }],
+        attachments: vec![ir::Attachment::new(ir::ListenerKey::new(gateway(), "web"), vec![hostname])],
         matches: vec![ir::Match { path: ir::PathMatch::Exact(path.into()), ..ir::Match::default() }],
         filters: Vec::new(),
         action: ir::Action::Forward(
@@ -85,7 +85,8 @@ impl Story {
     fn begin() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let metrics = Arc::new(Metrics::default());
-        let compiler = Compiler::new(2, Arc::clone(&metrics), Upkeep::new(runtime.handle().clone()));
+        let compiler =
+            Compiler::new(2, Arc::clone(&metrics), Upkeep::new(runtime.handle().clone()), Arc::new(State::new(2)));
         Self { compiler, metrics, number: 0, _runtime: runtime }
     }
 
@@ -176,9 +177,9 @@ fn series_end_with_their_rule() {
     let mut story = Story::begin();
     let program = story.put([listener(ir::ListenerProtocol::Http), route("r", "/a", &[])]);
     state(&program, "/a").unwrap().metrics.request(200, crate::observe::Flags::NONE, Duration::ZERO);
-    assert!(story.metrics.render(None).contains(r#"route="r""#));
+    assert!(story.metrics.render(None, |_| {}).contains(r#"route="r""#));
     story.remove(ResourceKey::Route(ir::RouteKey::http("ns", "r", 0)));
-    assert!(!story.metrics.render(None).contains(r#"route="r""#));
+    assert!(!story.metrics.render(None, |_| {}).contains(r#"route="r""#));
 }
 
 #[test]
@@ -212,7 +213,7 @@ fn stream_route(name: &str, backends: &[(&str, u32)]) -> Resource {
         key: ir::RouteKey::new(ir::RouteKind::TcpRoute, "ns", name, 0),
         rule_name: None,
         created: 0,
-        attachments: vec![ir::Attachment { listener, hostnames: vec![hostname] }],
+        attachments: vec![ir::Attachment::new(listener, vec![hostname])],
         backends: backends.collect(),
     }))
 }
@@ -237,9 +238,9 @@ fn a_stream_rule_holds_its_backends_pick_state_and_counters_as_any_rule_does() {
     let kept = stream_rule(&third).unwrap();
     assert!(Arc::ptr_eq(&state.pick, &kept.pick) && Arc::ptr_eq(&state.metrics, &kept.metrics));
     assert!(kept.names(&third, &backend_key("c")) && !kept.names(&third, &backend_key("b")));
-    assert!(story.metrics.render(None).contains(r#"route_kind="TCPRoute""#));
+    assert!(story.metrics.render(None, |_| {}).contains(r#"route_kind="TCPRoute""#));
     story.remove(ResourceKey::StreamRoute(ir::RouteKey::new(ir::RouteKind::TcpRoute, "ns", "r", 0)));
-    assert!(!story.metrics.render(None).contains(r#"route_kind="TCPRoute""#));
+    assert!(!story.metrics.render(None, |_| {}).contains(r#"route_kind="TCPRoute""#));
 }
 
 #[test]

@@ -27,6 +27,7 @@ use tokio::time::MissedTickBehavior;
 use super::session::{Protocol, Session};
 use crate::listen::DrainSignal;
 use crate::observe::{Dropped, Outcome};
+use crate::policy::{Newcomer, admit_session};
 use crate::program::{Program, StreamState};
 use crate::worker::Worker;
 use live::{Live, Sent};
@@ -149,6 +150,12 @@ impl Server {
         };
         if self.draining {
             return rule.payload.metrics.dropped(Dropped::Draining);
+        }
+        if let Some(limits) = listener.and_then(|listener| program.stream_limits(rule, &listener.key)) {
+            let newcomer = Newcomer { client: client.ip(), server_name: "", protocol: "udp", now };
+            if !admit_session(limits, newcomer) {
+                return rule.payload.metrics.dropped(Dropped::Limited);
+            }
         }
         let Some(place) = self.table.place() else { return rule.payload.metrics.dropped(Dropped::Full) };
         let mut session = Session::begin(Arc::clone(&self.worker), Protocol::Udp, client, None);

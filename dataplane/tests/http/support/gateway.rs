@@ -21,8 +21,10 @@ pub struct Setup {
 pub struct Gateway {
     pub port: u16,
     pub handle: Handle,
-    _incoming: mpsc::Sender<Vec<u8>>,
-    _outgoing: mpsc::Receiver<Vec<u8>>,
+    pub snapshot: ir::Snapshot,
+    version: Version,
+    incoming: mpsc::Sender<Vec<u8>>,
+    outgoing: mpsc::Receiver<Vec<u8>>,
 }
 
 impl Setup {
@@ -37,6 +39,8 @@ impl Setup {
             hostname: ir::HostPattern::Any,
             protocol: ir::ListenerProtocol::Http,
             proxy_protocol: false,
+            limits: None,
+            auth: None,
         })));
         let settings = Settings {
             workers: 1,
@@ -88,6 +92,18 @@ impl Setup {
         self
     }
 
+    pub fn change_listener(mut self, change: impl FnOnce(&mut ir::Listener)) -> Self {
+        let mut listener = (*self.snapshot.config.listeners[&self.listener]).clone();
+        change(&mut listener);
+        self.snapshot.insert(ir::Resource::Listener(Arc::new(listener)));
+        self
+    }
+
+    pub fn resource(mut self, resource: ir::Resource) -> Self {
+        self.snapshot.insert(resource);
+        self
+    }
+
     /// Changes every rule that was added before.
     pub fn change_routes(mut self, change: impl Fn(&mut ir::Route)) -> Self {
         let routes: Vec<_> = self.snapshot.config.routes.values().cloned().collect();
@@ -107,7 +123,7 @@ impl Setup {
             key: ir::RouteKey::http("test", "route", rule),
             rule_name: None,
             created: 0,
-            attachments: vec![ir::Attachment { listener: self.listener.clone(), hostnames: vec![any] }],
+            attachments: vec![ir::Attachment::new(self.listener.clone(), vec![any])],
             matches: vec![ir::Match::default()],
             filters: Vec::new(),
             action: ir::Action::Forward(vec![to("b")]),
@@ -124,13 +140,26 @@ impl Setup {
     pub async fn start(self) -> Gateway {
         let Self { snapshot, settings, port, listener: _ } = self;
         let (incoming, from_server) = mpsc::channel(16);
-        let (to_server, mut outgoing) = mpsc::channel(16);
+        let (to_server, outgoing) = mpsc::channel(16);
         let link = ConfigLink { incoming: from_server, outgoing: to_server };
         let handle = DataPlane::start(settings, link).unwrap();
-        let version = Version { epoch: 1, number: 1 };
-        for message in snapshot_messages(version, &snapshot, Digests::of(&snapshot), &Limits::default()) {
-            incoming.send(message.encode_to_vec()).await.unwrap();
+        let version = Version { epoch: 1, number: 0 };
+        let mut gateway = Gateway { port, handle, snapshot, version, incoming, outgoing };
+        Box::pin(gateway.apply(|_| {})).await;
+        gateway
+    }
+}
+
+impl Gateway {
+    /// Changes the configuration, and waits until it is in force.
+    pub async fn apply(&mut self, change: impl FnOnce(&mut ir::Snapshot)) {
+        change(&mut self.snapshot);
+        self.version.number += 1;
+        let digests = Digests::of(&self.snapshot);
+        for message in snapshot_messages(self.version, &self.snapshot, digests, &Limits::default()) {
+            self.incoming.send(message.encode_to_vec()).await.unwrap();
         }
+        let outgoing = &mut self.outgoing;
         soon("the configuration's acknowledgement", async {
             loop {
                 let message = outgoing.recv().await.unwrap();
@@ -142,11 +171,20 @@ impl Setup {
             }
         })
         .await;
-        Gateway { port, handle, _incoming: incoming, _outgoing: outgoing }
     }
-}
 
-impl Gateway {
+    /// An admin page, or what it does.
+    pub async fn admin(&self, method: &str, path: &str) -> super::Response {
+        // Apart, so that tests which ask often have small futures.
+        Box::pin(self.ask_admin(method, path)).await
+    }
+
+    async fn ask_admin(&self, method: &str, path: &str) -> super::Response {
+        let mut client = Client::connect(self.handle.admin_address()).await;
+        client.send(format!("{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n")).await;
+        client.response().await
+    }
+
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }

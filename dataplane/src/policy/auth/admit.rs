@@ -1,0 +1,275 @@
+//! One request under a policy.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::StatusCode;
+use portcullis_auth::{Denial, Kind as ReasonKind, Reason, Shown, Vault, xfcc};
+use portcullis_expressions::{Facts, Identity};
+use portcullis_ir::AuthorizationAction;
+
+use super::AuthNote;
+use super::method::{Judged, Now, verified_leaf};
+use super::program::{AuthProgram, Compiled, Kind, XFCC};
+use super::remote::Extras;
+use crate::observe::{Verdict, flags};
+use crate::policy::{Admitted, Asked, Refusal, RequestEdits};
+
+/// Who the client is; none: nobody.
+///
+/// # Errors
+/// The answer if the client may not go on.
+pub(crate) async fn admit(
+    program: &AuthProgram,
+    vault: &Vault,
+    asked: &Asked<'_>,
+    admitted: &mut Admitted,
+) -> Result<Option<Arc<Identity>>, Box<Refusal>> {
+    let policy = match &program.kind {
+        Kind::Enforce(policy) => policy,
+        Kind::Broken(_) => {
+            program.requests.verdict(Verdict::Broken);
+            let mut refusal = unavailable("the policy of this place cannot be honoured");
+            refusal.note = Some(program.note(Verdict::Broken));
+            return Err(refusal);
+        }
+    };
+    let mut edits = RequestEdits { remove: Arc::clone(&policy.remove), ..RequestEdits::default() };
+    if policy.exempt.take(&asked.head.method, &asked.path.matched) {
+        program.requests.verdict(Verdict::Exempt);
+        policy.finish(asked, None, false, &[], &mut edits);
+        admitted.note = Some(program.note(Verdict::Exempt));
+        admitted.edits = Some(Box::new(edits));
+        return Ok(None);
+    }
+    let mut note = program.note(Verdict::Allowed);
+    let mut extras = Extras::default();
+    let decided = policy.decide(vault, asked, &mut edits, &mut extras, &mut note).await;
+    let (verdict, result) = match decided {
+        Ok(identity) => (Verdict::Allowed, Ok(identity)),
+        Err(Turned { verdict, refusal }) => (verdict, Err(refusal)),
+    };
+    program.requests.verdict(verdict);
+    note.outcome = verdict.code();
+    note.shadow = policy.shadow;
+    let identity = match result {
+        Ok(identity) => identity,
+        Err(_) if policy.shadow => {
+            edits = RequestEdits { remove: Arc::clone(&policy.remove), ..RequestEdits::default() };
+            None
+        }
+        Err(mut refusal) => {
+            refusal.note = Some(note);
+            return Err(refusal);
+        }
+    };
+    policy.finish(asked, identity.as_deref(), policy.shadow, &extras.cookies, &mut edits);
+    tell(extras.told, admitted);
+    admitted.note = Some(note);
+    admitted.edits = Some(Box::new(edits));
+    Ok(identity)
+}
+
+/// A request that goes no further, unless its policy only looks on.
+struct Turned {
+    verdict: Verdict,
+    refusal: Box<Refusal>,
+}
+
+impl Compiled {
+    async fn decide(
+        &self,
+        vault: &Vault,
+        asked: &Asked<'_>,
+        edits: &mut RequestEdits,
+        extras: &mut Extras,
+        note: &mut AuthNote,
+    ) -> Result<Option<Arc<Identity>>, Turned> {
+        let identity = self.authenticate(vault, asked, extras, note).await?;
+        note.identity.clone_from(&identity);
+        self.authorize(asked, identity.as_deref(), note)?;
+        if let Some(external) = &self.external {
+            let judged = Box::pin(external.admit(asked, identity.as_deref(), edits, &mut extras.told)).await;
+            if let Err(refusal) = judged {
+                let is_away = refusal.status == StatusCode::SERVICE_UNAVAILABLE;
+                let verdict = if is_away { Verdict::Unavailable } else { Verdict::Unauthorized };
+                return Err(Turned { verdict, refusal });
+            }
+        }
+        Ok(identity)
+    }
+
+    async fn authenticate(
+        &self,
+        vault: &Vault,
+        asked: &Asked<'_>,
+        extras: &mut Extras,
+        note: &mut AuthNote,
+    ) -> Result<Option<Arc<Identity>>, Turned> {
+        let now = Now { wall: wall() };
+        let mut accepted: Option<Arc<Identity>> = None;
+        let mut refused = None;
+        let mut login = None;
+        for method in &self.methods {
+            match method.judge(asked, vault, now, extras).await {
+                Judged::Accepted(identity) => {
+                    accepted = Some(match accepted {
+                        Some(first) => merged(&first, &identity),
+                        None => identity,
+                    });
+                    if !self.all {
+                        break;
+                    }
+                }
+                Judged::Refused(reason) => {
+                    refused = Some(refused.map_or(reason, |other: Reason| other.or(reason)));
+                }
+                Judged::Answer(refusal) => return Err(Turned { verdict: Verdict::Login, refusal }),
+                Judged::Login(refusal) => login = Some(refusal),
+            }
+        }
+        let missing = refused.is_some() || login.is_some();
+        match accepted {
+            Some(identity) if !(self.all && missing) => return Ok(Some(identity)),
+            None if self.methods.is_empty() => return Ok(None),
+            _ => {}
+        }
+        if let Some(refusal) = login {
+            note.reason = Some(Reason::Missing.code());
+            return Err(Turned { verdict: Verdict::Login, refusal });
+        }
+        Err(self.unauthenticated(refused.unwrap_or(Reason::Missing), note))
+    }
+
+    fn authorize(&self, asked: &Asked<'_>, identity: Option<&Identity>, note: &mut AuthNote) -> Result<(), Turned> {
+        let Some(authorizer) = &self.authorizer else { return Ok(()) };
+        let ruling = authorizer.rule(&facts(asked, identity));
+        let name = ruling.rule.unwrap_or("default");
+        if let Some((name, tally)) = self.rules.iter().find(|(rule, _)| **rule == *name) {
+            tally.decided();
+            note.rule = Some(Arc::clone(name));
+        }
+        if ruling.action == AuthorizationAction::Allow {
+            return Ok(());
+        }
+        if Denial::is_strangers(identity, &self.challenges) {
+            return Err(self.unauthenticated(Reason::Missing, note));
+        }
+        let bearer = identity.is_some_and(|identity| !identity.claims.is_empty());
+        let denial = self.unauthorized.unauthorized(bearer, ruling.missing_scopes);
+        Err(Turned { verdict: Verdict::Unauthorized, refusal: refusal(denial, flags::UNAUTHORIZED) })
+    }
+
+    fn unauthenticated(&self, reason: Reason, note: &mut AuthNote) -> Turned {
+        note.reason = Some(reason.code());
+        let denial = self.unauthenticated.unauthenticated(reason, &self.challenges);
+        match reason.kind() {
+            ReasonKind::Unavailable => {
+                Turned { verdict: Verdict::Unavailable, refusal: refusal(denial, flags::UNAVAILABLE) }
+            }
+            ReasonKind::Missing | ReasonKind::Invalid => {
+                Turned { verdict: Verdict::Unauthenticated, refusal: refusal(denial, flags::UNAUTHENTICATED) }
+            }
+        }
+    }
+
+    /// What the backend is told, and what is kept from it. In shadow mode the credential goes on: whoever judges it today
+    /// still has to.
+    fn finish(
+        &self,
+        asked: &Asked<'_>,
+        identity: Option<&Identity>,
+        shadow: bool,
+        own: &[Box<str>],
+        edits: &mut RequestEdits,
+    ) {
+        if let Some(strip) = self.strip.as_ref().filter(|_| !shadow) {
+            strip.note(asked.head, own, edits);
+        }
+        if identity.is_some() {
+            edits.set.extend(self.headers.values(&facts(asked, identity)));
+        }
+        if self.set_xfcc
+            && let Some(value) = verified_leaf(asked).and_then(Shown::read).as_ref().and_then(xfcc)
+        {
+            edits.set.push((XFCC, value));
+        }
+    }
+}
+
+impl AuthProgram {
+    fn note(&self, verdict: Verdict) -> Box<AuthNote> {
+        Box::new(AuthNote {
+            policy: Arc::clone(&self.policy),
+            outcome: verdict.code(),
+            reason: None,
+            identity: None,
+            rule: None,
+            shadow: false,
+        })
+    }
+}
+
+/// Who several methods together say that the client is. The first counts where they differ.
+fn merged(first: &Identity, other: &Identity) -> Arc<Identity> {
+    let mut claims = other.claims.clone();
+    claims.extend(first.claims.clone());
+    Arc::new(Identity {
+        method: first.method.clone(),
+        subject: first.subject.clone().or_else(|| other.subject.clone()),
+        claims,
+        api_key: first.api_key.clone().or_else(|| other.api_key.clone()),
+        username: first.username.clone().or_else(|| other.username.clone()),
+        certificate: first.certificate.clone().or_else(|| other.certificate.clone()),
+    })
+}
+
+pub(super) fn facts<'a>(asked: &Asked<'a>, identity: Option<&'a Identity>) -> Facts<'a> {
+    Facts {
+        method: &asked.head.method,
+        scheme: if asked.https { "https" } else { "http" },
+        host: asked.host,
+        path: &asked.path.matched,
+        query: asked.head.uri.query(),
+        headers: &asked.head.headers,
+        client: asked.client.ip(),
+        protocol: match asked.head.version {
+            http::Version::HTTP_2 => "HTTP/2",
+            http::Version::HTTP_10 | http::Version::HTTP_09 => "HTTP/1.0",
+            _ => "HTTP/1.1",
+        },
+        identity,
+    }
+}
+
+/// What goes into the answer, beside what others have put there.
+fn tell(told: Option<Box<http::HeaderMap>>, admitted: &mut Admitted) {
+    let Some(told) = told else { return };
+    match &mut admitted.response {
+        None => admitted.response = Some(told),
+        Some(all) => {
+            for (name, value) in &*told {
+                all.append(name, value.clone());
+            }
+        }
+    }
+}
+
+fn unavailable(message: &'static str) -> Box<Refusal> {
+    Box::new(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, 14, flags::UNAVAILABLE, message))
+}
+
+fn refusal(denial: Denial, flags: crate::observe::Flags) -> Box<Refusal> {
+    let Denial { status, grpc, headers, body, message } = denial;
+    let mut refusal = Refusal::new(status, grpc, flags, message);
+    refusal.headers = headers;
+    refusal.body = body.map(|body| Bytes::from(String::from(body)));
+    Box::new(refusal)
+}
+
+/// Milliseconds since 1970; a clock before that is there.
+fn wall() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

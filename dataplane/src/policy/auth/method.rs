@@ -1,0 +1,220 @@
+//! One method's judgement of one request.
+
+use std::sync::Arc;
+
+use portcullis_auth::{ApiKeys, Basic, Certificates, Found, Jwt, Kept, Reason, Recognised, SlowCheck, Source, Vault};
+use portcullis_expressions::Identity;
+use portcullis_ir::{CredentialKey, JwtKeys};
+
+use super::program::{Method, MethodKind};
+use super::remote::{self, Extras, Login};
+use super::state::State;
+use crate::policy::{Asked, Refusal};
+
+/// What a method made of a request.
+pub(super) enum Judged {
+    Accepted(Arc<Identity>),
+    Refused(Reason),
+    /// The method answers itself, whatever others say.
+    Answer(Box<Refusal>),
+    /// Not accepted; this leads to where it can be.
+    Login(Box<Refusal>),
+}
+
+/// A moment, for what ends at one.
+#[derive(Clone, Copy)]
+pub(super) struct Now {
+    /// Milliseconds since 1970.
+    pub(super) wall: u64,
+}
+
+impl Method {
+    pub(super) async fn judge(&self, asked: &Asked<'_>, vault: &Vault, now: Now, extras: &mut Extras) -> Judged {
+        let judged = match &self.kind {
+            MethodKind::Jwt(jwt) => self.found(asked).and_then(|found| self.jwt(jwt, &found.bytes, asked, vault, now)),
+            MethodKind::Certificate(rules) => certificate(rules, asked, now),
+            MethodKind::Anonymous => Ok(Arc::new(Identity { method: self.name.clone(), ..Identity::default() })),
+            MethodKind::ApiKey(keys) => match self.found(asked) {
+                Ok(found) => api_key(keys, &found.bytes, asked, vault, now).await,
+                Err(reason) => Err(reason),
+            },
+            MethodKind::Basic(users) => match self.found(asked) {
+                Ok(found) => self.basic(users, &found.bytes, asked, vault, now).await,
+                Err(reason) => Err(reason),
+            },
+            MethodKind::Introspection(introspection) => match self.found(asked) {
+                Ok(found) => Box::pin(remote::introspect(introspection, &found.bytes, asked, vault)).await,
+                Err(reason) => Err(reason),
+            },
+            MethodKind::Oidc(login) => match Box::pin(remote::oidc(login, asked, vault, extras)).await {
+                Ok(Login::Identified(identity)) => Ok(identity),
+                Ok(Login::Answer(answer)) => return Judged::Answer(answer),
+                Ok(Login::Begin(answer)) => {
+                    self.tally.reason(Reason::Missing);
+                    return Judged::Login(answer);
+                }
+                Err(reason) => Err(reason),
+            },
+        };
+        match judged {
+            Ok(identity) => {
+                self.tally.accepted();
+                Judged::Accepted(identity)
+            }
+            Err(reason) => {
+                self.tally.reason(reason);
+                Judged::Refused(reason)
+            }
+        }
+    }
+
+    fn found<'a>(&self, asked: &Asked<'a>) -> Result<Found<'a>, Reason> {
+        let found = Source::find(&self.from, &asked.head.headers, asked.head.uri.query());
+        let found = found.map_err(|_| Reason::Malformed)?.ok_or(Reason::Missing)?;
+        if found.bytes.is_empty() { Err(Reason::Malformed) } else { Ok(found) }
+    }
+
+    fn jwt(
+        &self,
+        jwt: &Jwt,
+        token: &[u8],
+        asked: &Asked<'_>,
+        vault: &Vault,
+        now: Now,
+    ) -> Result<Arc<Identity>, Reason> {
+        let keys = match jwt.inline() {
+            Some(inline) => inline.ok(),
+            None => vault.keys(&jwt.config().keys),
+        };
+        let Some(keys) = keys else { return jwt.verify(token, None, now.wall).map(|verified| verified.identity) };
+        let context = both(jwt.id(), keys.id());
+        if let Some(known) = recall(asked, &context, token, now) {
+            return known;
+        }
+        match jwt.verify(token, Some(keys), now.wall) {
+            Ok(verified) => {
+                let kept = Kept { value: Arc::clone(&verified.identity), from: verified.from, until: verified.until };
+                state(asked).remembered(asked.worker.id).verified.put(&context, token, kept);
+                Ok(verified.identity)
+            }
+            Err(reason) => {
+                match (reason, &jwt.config().keys) {
+                    (Reason::UnknownKey, JwtKeys::Issuer(issuer)) if state(asked).refetch.ask(issuer, asked.now) => {
+                        asked.worker.shared.metrics.auth.refetches.increment();
+                    }
+                    // Costly to find out, and true for ever of this token and these keys.
+                    (Reason::Signature, _) => refuse(asked, &context, token, reason),
+                    _ => {}
+                }
+                Err(reason)
+            }
+        }
+    }
+
+    async fn basic(
+        &self,
+        users: &CredentialKey,
+        credentials: &[u8],
+        asked: &Asked<'_>,
+        vault: &Vault,
+        now: Now,
+    ) -> Result<Arc<Identity>, Reason> {
+        let basic = Basic::parse(credentials)?;
+        let users = vault.users(users).ok_or(Reason::Unavailable)?;
+        let context = both(users.id(), &name_of(&self.name));
+        let fingerprint = basic.fingerprint();
+        if let Some(known) = recall(asked, &context, &fingerprint, now) {
+            return known;
+        }
+        let (check, slow) = users.check(&self.name, &basic.name, &basic.password);
+        let checked = if slow { off_the_worker(check, asked).await? } else { check.run() };
+        conclude(checked, Reason::Password, asked, &context, &fingerprint)
+    }
+}
+
+async fn api_key(
+    keys: &ApiKeys,
+    key: &[u8],
+    asked: &Asked<'_>,
+    vault: &Vault,
+    now: Now,
+) -> Result<Arc<Identity>, Reason> {
+    let set = vault.consumers(keys.consumers());
+    match (keys.recognise(set, key)?, set) {
+        (Recognised::Consumer(identity), _) => Ok(identity),
+        (Recognised::Slow, Some(set)) => {
+            let fingerprint = ApiKeys::fingerprint(key);
+            if let Some(known) = recall(asked, set.slow_id(), &fingerprint, now) {
+                return known;
+            }
+            let checked = off_the_worker(set.slow_check(key), asked).await?;
+            conclude(checked, Reason::UnknownApiKey, asked, set.slow_id(), &fingerprint)
+        }
+        (Recognised::Slow | Recognised::Nobody, _) => Err(Reason::UnknownApiKey),
+    }
+}
+
+fn certificate(rules: &Certificates, asked: &Asked<'_>, now: Now) -> Result<Arc<Identity>, Reason> {
+    let leaf = verified_leaf(asked).ok_or(Reason::Missing)?;
+    if let Some(known) = recall(asked, rules.id(), leaf, now) {
+        return known;
+    }
+    conclude(rules.judge(leaf).map(Some)?, Reason::Certificate, asked, rules.id(), leaf)
+}
+
+/// The client's certificate, if the listener has verified it.
+pub(super) fn verified_leaf<'a>(asked: &Asked<'a>) -> Option<&'a [u8]> {
+    let client = asked.info.tls.as_ref()?.client.as_ref()?;
+    client.leaf.as_deref().filter(|_| client.valid)
+}
+
+async fn off_the_worker(check: SlowCheck, asked: &Asked<'_>) -> Result<Option<Arc<Identity>>, Reason> {
+    state(asked).slow.run(check).await
+}
+
+/// What was found out about the credential before.
+fn recall(asked: &Asked<'_>, context: &[u8; 32], credential: &[u8], now: Now) -> Option<Result<Arc<Identity>, Reason>> {
+    let mut remembered = state(asked).remembered(asked.worker.id);
+    if let Some(identity) = remembered.verified.get(context, credential, now.wall) {
+        return Some(Ok(identity));
+    }
+    remembered.refused.get(context, credential, now.wall).map(Err)
+}
+
+/// Keeps what was found out about a credential that is good, or not, as long as what it was judged by stays the same.
+fn conclude(
+    checked: Option<Arc<Identity>>,
+    otherwise: Reason,
+    asked: &Asked<'_>,
+    context: &[u8; 32],
+    credential: &[u8],
+) -> Result<Arc<Identity>, Reason> {
+    let Some(identity) = checked else {
+        refuse(asked, context, credential, otherwise);
+        return Err(otherwise);
+    };
+    let kept = Kept { value: Arc::clone(&identity), from: 0, until: u64::MAX };
+    state(asked).remembered(asked.worker.id).verified.put(context, credential, kept);
+    Ok(identity)
+}
+
+fn refuse(asked: &Asked<'_>, context: &[u8; 32], credential: &[u8], reason: Reason) {
+    let kept = Kept { value: reason, from: 0, until: u64::MAX };
+    state(asked).remembered(asked.worker.id).refused.put(context, credential, kept);
+}
+
+fn state<'a>(asked: &Asked<'a>) -> &'a State {
+    &asked.worker.shared.policy.auth
+}
+
+/// One context of two. Both are hashes: to find another pair with the same sum is to find a hash's origin.
+fn both(one: &[u8; 32], other: &[u8; 32]) -> [u8; 32] {
+    std::array::from_fn(|at| one[at] ^ other[at])
+}
+
+/// A method's name, which is part of the identity: the same file under another name is another context.
+fn name_of(name: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, name.as_bytes()).as_ref());
+    hash
+}

@@ -1,0 +1,115 @@
+//! What policies change of a request before its backend sees it.
+
+use std::sync::Arc;
+
+use http::header::COOKIE;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Kept apart from the head itself, because a request that is sent again begins with what the client sent.
+#[derive(Debug, Default)]
+pub(crate) struct RequestEdits {
+    /// Taken away in any spelling that a backend could take for the same name, from the head and from the trailers.
+    pub(crate) remove: Arc<[HeaderName]>,
+    /// Credentials that go no further, as `remove`.
+    pub(crate) strip: Vec<HeaderName>,
+    /// Put in place of all cookies; empty: none is left.
+    pub(crate) cookies: Option<Vec<u8>>,
+    /// Put in place of the query; empty: none is left.
+    pub(crate) query: Option<String>,
+    /// Put in place of what is there, after everything was taken away.
+    pub(crate) set: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl RequestEdits {
+    pub(crate) fn apply(&self, head: &mut Parts) {
+        self.clean(&mut head.headers);
+        if let Some(cookies) = &self.cookies {
+            head.headers.remove(COOKIE);
+            // Cut out of header values: always one.
+            if let Some(cookies) = HeaderValue::from_bytes(cookies).ok().filter(|cookies| !cookies.is_empty()) {
+                head.headers.insert(COOKIE, cookies);
+            }
+        }
+        if let Some(query) = &self.query {
+            let path = head.uri.path();
+            let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+            // Cut out of a target: always one. Were it not, the credential must not go on either.
+            let target = PathAndQuery::try_from(target).unwrap_or(PathAndQuery::from_static("/"));
+            let mut parts = std::mem::take(&mut head.uri).into_parts();
+            parts.path_and_query = Some(target.clone());
+            head.uri = parts.try_into().unwrap_or_else(|_| target.into());
+        }
+        for (name, value) in &self.set {
+            head.headers.insert(name, value.clone());
+        }
+    }
+
+    /// Takes away what the client may not say, from a head or from trailers, which some backends take for one.
+    pub(crate) fn clean(&self, headers: &mut HeaderMap) {
+        let Self { remove, strip, .. } = self;
+        if remove.is_empty() && strip.is_empty() {
+            return;
+        }
+        let spoofed: Vec<HeaderName> = (headers.keys())
+            .filter(|name| remove.iter().chain(strip).any(|other| folds_to(name, other)))
+            .cloned()
+            .collect();
+        for name in spoofed {
+            headers.remove(name);
+        }
+    }
+}
+
+/// CGI and its heirs fold `-` and `_` (RFC 3875, 4.1.18); names are lower-case here already.
+fn folds_to(name: &HeaderName, other: &HeaderName) -> bool {
+    let (name, other) = (name.as_str().as_bytes(), other.as_str().as_bytes());
+    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    name.len() == other.len() && name.iter().zip(other).all(|(a, b)| fold(*a) == fold(*b))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn head(uri: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = http::Request::builder().uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn a_header_is_taken_away_in_every_spelling_that_folds_to_it() {
+        let spelled = [("x-user-id", "1"), ("X_User_Id", "2"), ("x-user_id", "3"), ("x-user-ids", "4")];
+        let mut head = head("/", &spelled);
+        let name = HeaderName::from_static("x-user-id");
+        let set = vec![(name.clone(), HeaderValue::from_static("good"))];
+        RequestEdits { remove: [name].into(), set, ..RequestEdits::default() }.apply(&mut head);
+        let left: Vec<_> = head.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        assert_eq!(left, [("x-user-ids", "4"), ("x-user-id", "good")]);
+    }
+
+    #[test]
+    fn credentials_are_taken_out_of_cookies_and_query() {
+        let mut request = head("/a?key=1", &[("cookie", "a=1"), ("authorization", "Bearer x")]);
+        let edits = RequestEdits {
+            strip: vec![http::header::AUTHORIZATION],
+            cookies: Some(b"b=2".to_vec()),
+            query: Some("c=3".to_owned()),
+            ..RequestEdits::default()
+        };
+        edits.apply(&mut request);
+        assert_eq!(request.uri, "/a?c=3");
+        assert_eq!(request.headers[COOKIE], "b=2");
+        assert_eq!(request.headers.len(), 1);
+        let emptied = RequestEdits { cookies: Some(Vec::new()), query: Some(String::new()), ..RequestEdits::default() };
+        emptied.apply(&mut request);
+        assert_eq!(request.uri, "/a");
+        assert!(request.headers.is_empty());
+    }
+}

@@ -1,0 +1,311 @@
+//! Rules that all replicas count together.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use portcullis_expressions::Facts;
+use portcullis_ir::{FleetScope, LimitScope, OnStoreFailure, Precision};
+use portcullis_limits::{self as limits, Applied, Claim, Refused, Standing, Standings, StoreFailure};
+use smallvec::SmallVec;
+
+use super::store::{Book, Heard, Lease, Link, Taken, Wanted, exactly};
+use super::{LimitProgram, Settled};
+
+/// How a rule let a request pass, so that it can be taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Leased,
+    Exact,
+    /// Counted here, for the time without a store.
+    Share,
+    /// Nothing was counted.
+    Free,
+}
+
+/// What a rule needs to be asked.
+#[derive(Clone, Copy)]
+struct Fleet<'p> {
+    scope: &'p FleetScope,
+    book: &'p Arc<Book>,
+    link: &'p Arc<Link>,
+}
+
+/// Asks every rule of the fleet among `settled`.
+///
+/// # Errors
+/// Which one refuses; then none of them has counted, and its standings say when to come again.
+pub(super) async fn settle<'p>(
+    program: &'p LimitProgram,
+    settled: &mut [Settled<'p>],
+    facts: &Facts<'_>,
+    now: Instant,
+) -> Result<(), usize> {
+    let mut passed: SmallVec<[(usize, Outcome); 2]> = SmallVec::new();
+    let mut refused = None;
+    let together = one_call(program, settled, facts, now, &mut passed).await;
+    if let Err(which) = together {
+        refused = Some(which);
+    }
+    for (index, rule) in settled.iter_mut().enumerate() {
+        if refused.is_some() {
+            break;
+        }
+        if !is_fleet(rule) || passed.iter().any(|(done, _)| *done == index) {
+            continue;
+        }
+        match one(program, rule, facts, now).await {
+            Ok(outcome) => passed.push((index, outcome)),
+            Err(()) => refused = Some(index),
+        }
+    }
+    let Some(which) = refused else { return Ok(()) };
+    for (index, outcome) in passed {
+        put_back(program, &settled[index].applied, outcome);
+    }
+    Err(which)
+}
+
+/// Several exact rules of one store are one call, unless a cluster has their keys at different nodes.
+async fn one_call(
+    program: &LimitProgram,
+    settled: &mut [Settled<'_>],
+    facts: &Facts<'_>,
+    now: Instant,
+    passed: &mut SmallVec<[(usize, Outcome); 2]>,
+) -> Result<(), usize> {
+    let mut exact: SmallVec<[(usize, Fleet<'_>); 2]> = SmallVec::new();
+    for (index, settled) in settled.iter().enumerate() {
+        if let Some(fleet) = fleet(program, &settled.applied)
+            && fleet.scope.precision == Precision::Exact
+            && settled.applied.cost > 0
+            && exact.first().is_none_or(|(_, first)| first.scope.store == fleet.scope.store)
+        {
+            exact.push((index, fleet));
+        }
+    }
+    let Some((_, first)) = exact.first() else { return Ok(()) };
+    // A rule alone goes the way of all; so does what cannot be asked now.
+    if exact.len() < 2 || first.link.is_cluster() || first.link.resting().is_some() {
+        return Ok(());
+    }
+    for (index, fleet) in &exact {
+        let settled = &mut settled[*index];
+        if guarded(program, fleet, settled, now).is_err() || hopeless(settled) {
+            return Err(*index);
+        }
+    }
+    let (link, patience) = (Arc::clone(first.link), first.scope.store_timeout);
+    let wanted = exact.iter().map(|(index, fleet)| {
+        let applied = &settled[*index].applied;
+        let lease = fleet.book.lease(applied, || applied.key_text(facts));
+        Wanted { lease, shapes: applied.plan.shapes.clone(), cost: applied.cost }
+    });
+    let answer = on_time(program, patience, exactly(link, wanted.collect(), 1)).await;
+    let Ok((granted, standings)) = answer else {
+        // Each rule has a way of its own without the store, and asks nobody again: the failure is counted there.
+        return Ok(());
+    };
+    for ((index, _), standings) in exact.iter().zip(standings) {
+        settled[*index].standings = standings;
+        if granted {
+            passed.push((*index, Outcome::Exact));
+        }
+    }
+    if granted {
+        return Ok(());
+    }
+    let retry = |index: &usize| settled[*index].standings.iter().map(|standing| standing.retry).max();
+    Err(exact.iter().map(|(index, _)| *index).max_by_key(retry).unwrap_or(0))
+}
+
+async fn one(
+    program: &LimitProgram,
+    settled: &mut Settled<'_>,
+    facts: &Facts<'_>,
+    now: Instant,
+) -> Result<Outcome, ()> {
+    let applied = settled.applied;
+    if applied.cost == 0 {
+        return Ok(Outcome::Free);
+    }
+    if hopeless(settled) {
+        return Err(());
+    }
+    let Some(fleet) = fleet(program, &applied) else { return Ok(Outcome::Free) };
+    guarded(program, &fleet, settled, now)?;
+    let heard = match fleet.link.resting() {
+        Some(_) => Err(StoreFailure::Open),
+        None => match fleet.scope.precision {
+            Precision::Leased => leased(program, &fleet, &applied, facts).await,
+            Precision::Exact => exact(program, &fleet, &applied, facts).await,
+        },
+    };
+    match heard {
+        Ok(Heard::Granted(standings)) => {
+            settled.standings = standings;
+            let leased = fleet.scope.precision == Precision::Leased;
+            Ok(if leased { Outcome::Leased } else { Outcome::Exact })
+        }
+        Ok(Heard::Refused(standings)) => {
+            settled.standings = standings;
+            Err(())
+        }
+        Err(failure) => {
+            applied.rule.counters.tally.failure(failure);
+            without_store(program, &fleet, settled, now)
+        }
+    }
+}
+
+async fn leased(
+    program: &LimitProgram,
+    fleet: &Fleet<'_>,
+    applied: &Applied<'_>,
+    facts: &Facts<'_>,
+) -> Result<Heard, StoreFailure> {
+    let lease = fleet.book.lease(applied, || applied.key_text(facts));
+    let (reply, ask) = match lease.take(applied.cost, fleet.book.now()) {
+        Taken::Now { standings, renew } => {
+            if renew {
+                fetch(program, fleet, applied, lease);
+            }
+            return Ok(Heard::Granted(standings));
+        }
+        Taken::Refused(standings) => return Ok(Heard::Refused(standings)),
+        Taken::Overload => return Err(StoreFailure::Overload),
+        Taken::Wait { reply, ask } => (reply, ask),
+    };
+    if ask {
+        fetch(program, fleet, applied, lease);
+    }
+    match tokio::time::timeout(fleet.scope.store_timeout, reply).await {
+        Ok(Ok(heard)) => heard,
+        // Whoever asked is gone with its runtime.
+        Ok(Err(_)) => Err(StoreFailure::Connect),
+        Err(_) => {
+            fleet.link.gave_up();
+            Err(StoreFailure::Timeout)
+        }
+    }
+}
+
+async fn exact(
+    program: &LimitProgram,
+    fleet: &Fleet<'_>,
+    applied: &Applied<'_>,
+    facts: &Facts<'_>,
+) -> Result<Heard, StoreFailure> {
+    let lease = fleet.book.lease(applied, || applied.key_text(facts));
+    let wanted = vec![Wanted { lease, shapes: applied.plan.shapes.clone(), cost: applied.cost }];
+    let question = exactly(Arc::clone(fleet.link), wanted, 1);
+    let (granted, standings) = on_time(program, fleet.scope.store_timeout, question).await?;
+    let standings = standings.into_iter().next().unwrap_or_default();
+    Ok(if granted { Heard::Granted(standings) } else { Heard::Refused(standings) })
+}
+
+fn fetch(program: &LimitProgram, fleet: &Fleet<'_>, applied: &Applied<'_>, lease: Arc<Lease>) {
+    if let Some(control) = program.state().stores.control() {
+        fleet.book.renew(lease, Arc::clone(fleet.link), applied.plan.shapes.clone(), control);
+    }
+}
+
+/// Waits for what happens on the control runtime, not longer than that. It goes on without us.
+async fn on_time<T: Send + 'static>(
+    program: &LimitProgram,
+    patience: Duration,
+    question: impl Future<Output = Result<T, StoreFailure>> + Send + 'static,
+) -> Result<T, StoreFailure> {
+    let Some(control) = program.state().stores.control() else { return Err(StoreFailure::Unknown) };
+    match tokio::time::timeout(patience, control.spawn(question)).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(StoreFailure::Connect),
+        Err(_) => Err(StoreFailure::Timeout),
+    }
+}
+
+/// What is done about a store that gives no answer.
+fn without_store(
+    program: &LimitProgram,
+    fleet: &Fleet<'_>,
+    settled: &mut Settled<'_>,
+    now: Instant,
+) -> Result<Outcome, ()> {
+    match fleet.scope.on_store_failure {
+        OnStoreFailure::Allow => Ok(Outcome::Free),
+        OnStoreFailure::Deny => {
+            let standing = |_| Standing { remaining: 0, reset: 1, retry: 1 };
+            settled.standings = settled.applied.plan.shapes.iter().map(standing).collect();
+            Err(())
+        }
+        OnStoreFailure::LocalShare => {
+            let book = limits::Book::Share { replicas: fleet.link.replicas() };
+            charge(program, settled, book, now).map(|()| Outcome::Share)
+        }
+    }
+}
+
+/// Sheds what is far beyond a replica's part of the limit.
+fn guarded(program: &LimitProgram, fleet: &Fleet<'_>, settled: &mut Settled<'_>, now: Instant) -> Result<(), ()> {
+    let Some(multiple) = fleet.scope.local_guard else { return Ok(()) };
+    let book = limits::Book::Guard { replicas: fleet.link.replicas(), multiple: u64::from(multiple) };
+    charge(program, settled, book, now)
+}
+
+fn charge(program: &LimitProgram, settled: &mut Settled<'_>, book: limits::Book, now: Instant) -> Result<(), ()> {
+    let claims: SmallVec<[Claim<'_>; 4]> = settled.applied.claims(book).collect();
+    let mut standings = Standings::new();
+    let charged = limits::charge(&claims, program.time(now), &mut standings);
+    settled.standings = standings;
+    charged.map_err(|Refused { .. }| ())
+}
+
+/// It costs more than the limit ever allows at once.
+fn hopeless(settled: &mut Settled<'_>) -> bool {
+    let Settled { applied, standings } = settled;
+    let never = applied.plan.shapes.iter().any(|shape| applied.cost > shape.most());
+    if never {
+        let standing = |_| Standing { remaining: 0, reset: 0, retry: u64::MAX };
+        *standings = applied.plan.shapes.iter().map(standing).collect();
+    }
+    never
+}
+
+/// The request goes no further: its units go back to where they are from.
+pub(super) fn put_back(program: &LimitProgram, applied: &Applied<'_>, outcome: Outcome) {
+    let Some(fleet) = fleet(program, applied) else { return };
+    match outcome {
+        Outcome::Free => {}
+        Outcome::Leased => {
+            if let Some(lease) = fleet.book.known(applied.hash) {
+                lease.put_back(applied.cost, fleet.book.now());
+            }
+        }
+        Outcome::Exact => {
+            if let (Some(lease), Some(control)) = (fleet.book.known(applied.hash), program.state().stores.control()) {
+                let wanted = vec![Wanted { lease, shapes: applied.plan.shapes.clone(), cost: applied.cost }];
+                control.spawn(exactly(Arc::clone(fleet.link), wanted, -1));
+            }
+        }
+        Outcome::Share => {
+            let book = limits::Book::Share { replicas: fleet.link.replicas() };
+            let claims: SmallVec<[Claim<'_>; 4]> = applied.claims(book).collect();
+            limits::give_back(&claims, program.time(Instant::now()));
+        }
+    }
+}
+
+/// How many share what a rule counts.
+pub(super) fn replicas(program: &LimitProgram, applied: &Applied<'_>) -> u64 {
+    fleet(program, applied).map_or(1, |fleet| fleet.link.replicas())
+}
+
+fn is_fleet(settled: &Settled<'_>) -> bool {
+    matches!(settled.applied.rule.scope, LimitScope::Fleet(_))
+}
+
+fn fleet<'p>(program: &'p LimitProgram, applied: &Applied<'p>) -> Option<Fleet<'p>> {
+    let LimitScope::Fleet(scope) = &applied.rule.scope else { return None };
+    let index = program.rules.rules().iter().position(|rule| std::ptr::eq(rule, applied.rule))?;
+    let super::program::Fleet { book, link } = program.fleets.get(index)?.as_ref()?;
+    Some(Fleet { scope, book, link })
+}

@@ -1,0 +1,184 @@
+//! Rate limits and quotas: the rules are [`portcullis_limits`]'s, the clock, the store and the answers are here.
+//!
+//! ```text
+//! round ─► charge what this replica counts ─► ask for what the fleet counts (lease, exact, or the store is away) ─► shadow
+//!               │ refused                          │ refused: what was charged is given back
+//!               └──────────────────────────────────┴─► Refusal (429, Retry-After, RateLimit; gRPC 8)
+//! ```
+
+mod answer;
+mod fleet;
+mod program;
+mod quotas;
+mod render;
+mod state;
+mod store;
+mod stream;
+
+pub(crate) use program::LimitProgram;
+pub(crate) use quotas::QuotaQuestion;
+pub(crate) use state::State;
+pub(crate) use stream::{Newcomer, admit_connection, admit_session};
+
+use std::time::Instant;
+
+use portcullis_expressions::{Facts, Identity};
+use portcullis_ir::LimitScope;
+use portcullis_limits::{self as limits, Applied, Book, Claim, Round, Standings};
+use smallvec::SmallVec;
+
+use self::fleet::Outcome;
+use super::{Admitted, Asked, Refusal};
+
+/// When rules are asked: those that need nothing of authentication run before it, so that guessing is limited too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Anyone,
+    Identified,
+}
+
+/// A rule that applied, and where the request stands with it.
+#[derive(Debug)]
+struct Settled<'p> {
+    applied: Applied<'p>,
+    standings: Standings,
+}
+
+type AllSettled<'p> = SmallVec<[Settled<'p>; 2]>;
+
+/// # Errors
+/// The answer if a limit is used up.
+pub(crate) async fn admit(
+    program: &LimitProgram,
+    phase: Phase,
+    asked: &Asked<'_>,
+    identity: Option<&Identity>,
+    admitted: &mut Admitted,
+) -> Result<(), Box<Refusal>> {
+    let rules = match phase {
+        Phase::Anyone => limits::Phase::Early,
+        Phase::Identified => limits::Phase::Late,
+    };
+    if program.rules.phase(rules).is_empty() {
+        return Ok(());
+    }
+    let facts = facts(asked, identity);
+    let round = program.rules.round(rules, &facts);
+    let settled = match settle(program, &round, &facts, asked.now).await {
+        Ok(settled) => settled,
+        Err(refusal) => {
+            if phase == Phase::Identified {
+                undo_early(program, &facts, asked);
+            }
+            return Err(refusal);
+        }
+    };
+    if let Some(name) = shadow(program, &round, &facts, asked.now).await {
+        admitted.shadowed = Some(name);
+    }
+    answer::tell(&settled, admitted);
+    Ok(())
+}
+
+/// All rules that are enforced, or the refusal of one: then none has counted.
+async fn settle<'p>(
+    program: &'p LimitProgram,
+    round: &Round<'p>,
+    facts: &Facts<'_>,
+    now: Instant,
+) -> Result<AllSettled<'p>, Box<Refusal>> {
+    if let Some(rule) = round.denied {
+        rule.counters.tally.limited.increment();
+        return Err(answer::denied(rule));
+    }
+    let mut settled = AllSettled::new();
+    let mut claims: SmallVec<[Claim<'p>; 4]> = SmallVec::new();
+    let mut fleet = false;
+    for applied in round.applied.iter().filter(|applied| !applied.rule.shadow) {
+        match applied.rule.scope {
+            LimitScope::Replica => claims.extend(applied.claims(Book::Own)),
+            LimitScope::Fleet(_) => fleet = true,
+        }
+        settled.push(Settled { applied: *applied, standings: Standings::new() });
+    }
+    let mut standings = Standings::new();
+    let charged = limits::charge(&claims, program.time(now), &mut standings);
+    answer::distribute(&standings, &mut settled);
+    if let Err(refused) = charged {
+        let which = answer::owner(&settled, refused.claim);
+        return Err(answer::refused(&settled, which, refused.standing.retry));
+    }
+    if fleet && let Err(which) = Box::pin(fleet::settle(program, &mut settled, facts, now)).await {
+        limits::give_back(&claims, program.time(now));
+        let standing = settled[which].standings.iter().map(|standing| standing.retry).max().unwrap_or(1);
+        return Err(answer::refused(&settled, which, standing));
+    }
+    for settled in &settled {
+        settled.applied.rule.counters.tally.allowed.increment();
+    }
+    Ok(settled)
+}
+
+/// Rules that decide and count, and let pass. Gives the last one that would not have.
+async fn shadow(program: &LimitProgram, round: &Round<'_>, facts: &Facts<'_>, now: Instant) -> Option<Box<str>> {
+    let mut refused = None;
+    for rule in &round.shadow_denied {
+        rule.counters.tally.shadowed.increment();
+        refused = Some(answer::name(rule));
+    }
+    for applied in round.applied.iter().filter(|applied| applied.rule.shadow) {
+        let admits = match &applied.rule.scope {
+            LimitScope::Replica => {
+                let claims: SmallVec<[Claim<'_>; 4]> = applied.claims(Book::Own).collect();
+                limits::charge(&claims, program.time(now), &mut Standings::new()).is_ok()
+            }
+            LimitScope::Fleet(_) => {
+                let mut alone: AllSettled<'_> = SmallVec::new();
+                alone.push(Settled { applied: *applied, standings: Standings::new() });
+                Box::pin(fleet::settle(program, &mut alone, facts, now)).await.is_ok()
+            }
+        };
+        if admits {
+            applied.rule.counters.tally.allowed.increment();
+        } else {
+            applied.rule.counters.tally.shadowed.increment();
+            refused = Some(answer::name(applied.rule));
+        }
+    }
+    refused
+}
+
+/// The request goes no further: what it consumed before authentication is not consumed.
+#[cold]
+fn undo_early(program: &LimitProgram, facts: &Facts<'_>, asked: &Asked<'_>) {
+    let facts = Facts { identity: None, ..*facts };
+    let round = program.rules.round(limits::Phase::Early, &facts);
+    for applied in round.applied.iter().filter(|applied| !applied.rule.shadow) {
+        match &applied.rule.scope {
+            LimitScope::Replica => {
+                let claims: SmallVec<[Claim<'_>; 4]> = applied.claims(Book::Own).collect();
+                limits::give_back(&claims, program.time(asked.now));
+            }
+            LimitScope::Fleet(_) => fleet::put_back(program, applied, Outcome::Leased),
+        }
+    }
+}
+
+/// The request as expressions, keys and matches see it: as routes are found by it.
+fn facts<'a>(asked: &Asked<'a>, identity: Option<&'a Identity>) -> Facts<'a> {
+    Facts {
+        method: &asked.head.method,
+        scheme: if asked.https { "https" } else { "http" },
+        host: asked.host,
+        path: &asked.path.matched,
+        query: asked.head.uri.query(),
+        headers: &asked.head.headers,
+        client: asked.client.ip(),
+        protocol: match asked.head.version {
+            http::Version::HTTP_2 => "HTTP/2",
+            http::Version::HTTP_10 => "HTTP/1.0",
+            _ => "HTTP/1.1",
+        },
+        identity,
+    }
+}

@@ -1,0 +1,103 @@
+//! The policies of a request: what has to be settled after its rule is found and before anything is sent anywhere.
+//!
+//! ```text
+//! found rule ─► limits that ask nothing of identity ─► authentication, authorization, external ─► the other limits
+//!                    │ refused                              │ refused                               │ refused
+//!                    └──────────────────────────────────────┴─► Refusal ─► http/policy (answer) ◄───┘
+//! ```
+//! What decides is compiled with the program and shared by equality ([`program`]); what is remembered between requests
+//! ([`State`]) lives outside of it and survives every swap.
+
+mod auth;
+mod edits;
+mod external;
+mod limit;
+mod program;
+mod refusal;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::HeaderMap;
+use http::request::Parts;
+use portcullis_ir::PathView;
+pub(crate) use portcullis_limits::answer::Headers as LimitHeaders;
+
+pub(crate) use auth::AuthNote;
+pub(crate) use edits::RequestEdits;
+pub(crate) use external::{ClientGone, Lent, Peek, Tap};
+pub(crate) use limit::{LimitProgram, Newcomer, QuotaQuestion, admit_connection, admit_session};
+pub(crate) use program::{ListenerPolicies, Policies, PolicyCompiler, RulePolicies, asked_by, asked_by_route};
+pub(crate) use refusal::Refusal;
+
+use crate::conn::ConnInfo;
+use crate::program::Program;
+use crate::worker::Worker;
+
+/// What is remembered between requests, whatever program they are served by.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) limits: Arc<limit::State>,
+    pub(crate) auth: auth::State,
+}
+
+impl State {
+    pub(crate) fn new(workers: usize) -> Self {
+        Self { limits: Arc::default(), auth: auth::State::new(workers) }
+    }
+}
+
+/// A request that policies judge. The parts that decide routes are in the form that routes are matched by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) worker: &'a Worker,
+    /// By which the request was routed, and by which it is judged.
+    pub(crate) program: &'a Program,
+    pub(crate) info: &'a ConnInfo,
+    pub(crate) head: &'a Parts,
+    pub(crate) host: &'a str,
+    pub(crate) path: &'a PathView<'a>,
+    /// After trusted hops.
+    pub(crate) client: SocketAddr,
+    pub(crate) https: bool,
+    /// None: the request has no body.
+    pub(crate) body: Option<&'a dyn Lent>,
+    pub(crate) now: Instant,
+}
+
+/// A request that may go on.
+#[derive(Debug, Default)]
+pub(crate) struct Admitted {
+    /// For what is sent to the backend. Applied again for every try.
+    pub(crate) edits: Option<Box<RequestEdits>>,
+    /// Put into the answer, whoever gives it.
+    pub(crate) response: Option<Box<HeaderMap>>,
+    /// The same, of limits.
+    pub(crate) limits: Option<Box<LimitHeaders>>,
+    /// The rule in shadow mode that would have refused it.
+    pub(crate) shadowed: Option<Box<str>>,
+    /// For the access log.
+    pub(crate) note: Option<Box<AuthNote>>,
+}
+
+/// # Errors
+/// The answer of the first policy that turns the request away.
+pub(crate) async fn admit(policies: Policies<'_>, asked: Asked<'_>) -> Result<Admitted, Box<Refusal>> {
+    let mut admitted = Admitted::default();
+    if let Some(limits) = policies.limits {
+        limit::admit(limits, limit::Phase::Anyone, &asked, None, &mut admitted).await?;
+    }
+    let identity = match policies.auth {
+        Some(auth) => auth::admit(auth, policies.vault, &asked, &mut admitted).await?,
+        None => None,
+    };
+    if let Some(external) = policies.external {
+        let edits = admitted.edits.get_or_insert_default();
+        external.admit(&asked, identity.as_deref(), edits, &mut admitted.response).await?;
+    }
+    if let Some(limits) = policies.limits {
+        limit::admit(limits, limit::Phase::Identified, &asked, identity.as_deref(), &mut admitted).await?;
+    }
+    Ok(admitted)
+}

@@ -1,0 +1,203 @@
+//! Policies as they are compiled into a program: at listeners, and at rules where they differ from their listener.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasher;
+use std::sync::{Arc, Weak};
+
+use portcullis_auth::Vault;
+use portcullis_ir as ir;
+
+use super::State;
+use super::auth::AuthProgram;
+use super::external::{ExternalProgram, backend_of};
+use super::limit::LimitProgram;
+use crate::observe::Metrics;
+
+/// What is in force for one request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Policies<'p> {
+    pub(crate) limits: Option<&'p Arc<LimitProgram>>,
+    pub(crate) auth: Option<&'p Arc<AuthProgram>>,
+    /// The rule's own filter.
+    pub(crate) external: Option<&'p Arc<ExternalProgram>>,
+    /// What credentials are judged by.
+    pub(crate) vault: &'p Vault,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Compiled {
+    limits: Option<Arc<LimitProgram>>,
+    auth: Option<Arc<AuthProgram>>,
+}
+
+/// Of the listeners that have any.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ListenerPolicies(Arc<BTreeMap<ir::ListenerKey, Compiled>>);
+
+/// Of a rule.
+#[derive(Debug, Default)]
+pub(crate) struct RulePolicies {
+    /// By the listeners at which it has its own.
+    at: Box<[(ir::ListenerKey, Compiled)]>,
+    external: Option<Arc<ExternalProgram>>,
+}
+
+impl ListenerPolicies {
+    pub(crate) fn put(&mut self, listener: &ir::Listener, compiler: &mut PolicyCompiler) {
+        let compiled = compiler.compile(listener.limits.as_ref(), listener.auth.as_ref());
+        match compiled {
+            Some(compiled) => drop(Arc::make_mut(&mut self.0).insert(listener.key.clone(), compiled)),
+            None => self.remove(&listener.key),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, listener: &ir::ListenerKey) {
+        if self.0.contains_key(listener) {
+            Arc::make_mut(&mut self.0).remove(listener);
+        }
+    }
+}
+
+impl RulePolicies {
+    pub(crate) fn compile(route: &ir::Route, compiler: &mut PolicyCompiler) -> Self {
+        let external = external_of(&route.filters).map(|external| compiler.external(external));
+        Self { external, ..Self::of(&route.attachments, compiler) }
+    }
+
+    pub(crate) fn of(attachments: &[ir::Attachment], compiler: &mut PolicyCompiler) -> Self {
+        let own = attachments.iter().filter_map(|attachment| {
+            let compiled = compiler.compile(attachment.limits.as_ref(), attachment.auth.as_ref())?;
+            Some((attachment.listener.clone(), compiled))
+        });
+        Self { at: own.collect(), external: None }
+    }
+
+    /// None: no policy is in force. The rule's own go before its listener's, each kind by itself.
+    pub(crate) fn at<'p>(
+        &'p self,
+        listener: &ir::ListenerKey,
+        listeners: &'p ListenerPolicies,
+        vault: &'p Vault,
+    ) -> Option<Policies<'p>> {
+        if self.at.is_empty() && self.external.is_none() && listeners.0.is_empty() {
+            return None;
+        }
+        let own = self.at.iter().find(|(key, _)| key == listener).map(|(_, own)| own);
+        let inherited = listeners.0.get(listener);
+        let limits = own.and_then(|own| own.limits.as_ref()).or_else(|| inherited?.limits.as_ref());
+        let auth = own.and_then(|own| own.auth.as_ref()).or_else(|| inherited?.auth.as_ref());
+        let external = self.external.as_ref();
+        let any = limits.is_some() || auth.is_some() || external.is_some();
+        any.then_some(Policies { limits, auth, external, vault })
+    }
+}
+
+/// Programs by what they were compiled from.
+type Known<S, P> = HashMap<usize, Vec<(Arc<S>, Weak<P>)>>;
+
+/// Compiles each policy once, however many rules it is in force for: a Gateway's policy on 5,000 routes is one program.
+#[derive(Debug)]
+pub(crate) struct PolicyCompiler {
+    state: Arc<State>,
+    metrics: Arc<Metrics>,
+    limits: Known<ir::Limits, LimitProgram>,
+    auth: Known<ir::Auth, AuthProgram>,
+    external: Known<ir::ExternalAuth, ExternalProgram>,
+}
+
+impl PolicyCompiler {
+    pub(crate) fn new(state: Arc<State>, metrics: Arc<Metrics>) -> Self {
+        Self { state, metrics, limits: HashMap::new(), auth: HashMap::new(), external: HashMap::new() }
+    }
+
+    pub(crate) fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
+    fn external(&mut self, external: &ir::ExternalAuth) -> Arc<ExternalProgram> {
+        shared(&mut self.external, 0, &Arc::new(external.clone()), |external| {
+            Arc::new(ExternalProgram::compile(external))
+        })
+    }
+
+    /// The configuration is in force.
+    pub(crate) fn published(&self, stores: &BTreeMap<ir::StoreKey, Arc<ir::Store>>) {
+        self.state.limits.published(stores);
+    }
+
+    fn compile(&mut self, limits: Option<&Arc<ir::Limits>>, auth: Option<&Arc<ir::Auth>>) -> Option<Compiled> {
+        if limits.is_none() && auth.is_none() {
+            return None;
+        }
+        let limits = limits.map(|limits| {
+            let compile = |limits: &ir::Limits| LimitProgram::compile(limits, &self.state.limits);
+            shared(&mut self.limits, limits.rules.len(), limits, compile)
+        });
+        let auth = auth.map(|auth| {
+            let compile = |auth: &ir::Auth| Arc::new(AuthProgram::compile(auth, &self.metrics.auth));
+            shared(&mut self.auth, bucket(auth), auth, compile)
+        });
+        Some(Compiled { limits, auth })
+    }
+}
+
+/// The filter of a rule that asks a service; the API allows one.
+fn external_of(filters: &[ir::Filter]) -> Option<&ir::ExternalAuth> {
+    filters.iter().find_map(|filter| match filter {
+        ir::Filter::ExternalAuth(external) => Some(&**external),
+        _ => None,
+    })
+}
+
+/// The backends that a filter of a rule and its policies ask.
+pub(crate) fn asked_by_route(route: &ir::Route) -> impl Iterator<Item = &ir::BackendKey> {
+    let policies = route.attachments.iter().filter_map(|attachment| attachment.auth.as_deref());
+    external_of(&route.filters).and_then(backend_of).into_iter().chain(policies.flat_map(asked_by))
+}
+
+/// The backends that a policy asks.
+pub(crate) fn asked_by(auth: &ir::Auth) -> impl Iterator<Item = &ir::BackendKey> {
+    let policy = match auth {
+        ir::Auth::Enforce(policy) => Some(policy),
+        ir::Auth::Broken(_) => None,
+    };
+    let methods = policy.into_iter().flat_map(|policy| &policy.methods).filter_map(|method| match &method.kind {
+        ir::MethodKind::Introspection(introspection) => match introspection.endpoint.backend.as_ref()? {
+            ir::Target::Backend(key) => Some(key),
+            ir::Target::Invalid(_) => None,
+        },
+        _ => None,
+    });
+    policy.and_then(|policy| policy.external.as_ref()).and_then(backend_of).into_iter().chain(methods)
+}
+
+/// Most policies are of an object of their own.
+fn bucket(auth: &ir::Auth) -> usize {
+    let origin = match auth {
+        ir::Auth::Enforce(policy) => policy.origins.last(),
+        ir::Auth::Broken(broken) => Some(&broken.origin),
+    };
+    let name =
+        |origin: &ir::PolicyOrigin| foldhash::fast::FixedState::default().hash_one((&origin.namespace, &origin.name));
+    // Any part of the hash will do.
+    #[allow(clippy::cast_possible_truncation)]
+    origin.map_or(0, |origin| name(origin) as usize)
+}
+
+/// The program of an equal value, if one is in use; `bucket` only shortens the search.
+fn shared<S: PartialEq, P>(
+    known: &mut Known<S, P>,
+    bucket: usize,
+    source: &Arc<S>,
+    compile: impl FnOnce(&S) -> Arc<P>,
+) -> Arc<P> {
+    let known = known.entry(bucket).or_default();
+    known.retain(|(_, program)| program.strong_count() > 0);
+    let equal = known.iter().find(|(other, _)| Arc::ptr_eq(other, source) || other == source);
+    if let Some(program) = equal.and_then(|(_, program)| program.upgrade()) {
+        return program;
+    }
+    let program = compile(source);
+    known.push((Arc::clone(source), Arc::downgrade(&program)));
+    program
+}

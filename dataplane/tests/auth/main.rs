@@ -1,0 +1,23 @@
+//! Authentication and authorization through a whole data plane, over loopback sockets: what clients are answered, and what
+//! backends see.
+
+// The support modules are shared with other targets, which use other parts of them.
+#![allow(clippy::unwrap_used, clippy::large_futures, unreachable_pub, dead_code, unused_imports)]
+
+mod answers;
+mod broken;
+mod certificates;
+mod forged;
+mod live;
+mod matrix;
+#[path = "../platform/plane.rs"]
+mod plane;
+#[path = "../platform/resources.rs"]
+mod resources;
+mod secrets;
+mod spoofing;
+#[path = "../http/support/mod.rs"]
+mod support;
+#[path = "../../auth/tests/judging/tokens.rs"]
+mod tokens;
+mod world;

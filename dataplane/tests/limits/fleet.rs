@@ -1,0 +1,201 @@
+//! Limits that replicas share.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use portcullis_ir as ir;
+
+use super::redis::{Redis, cluster};
+use super::support::{Backend, Client, Gateway, Setup, ok, soon};
+use super::world::{connection, fleet, limited, rule, store, window};
+
+const LEASED: &str = "portcullis_dataplane_rate_limit_leased_units_total";
+const RETURNED: &str = "portcullis_dataplane_rate_limit_returned_units_total";
+
+/// Waits until the gateway's store is asked: until a request is admitted without a failure of the store.
+pub async fn connected(gateway: &Gateway) {
+    let asking = Box::pin(async {
+        loop {
+            let page = gateway.admin("GET", "/quotas?policy=team/probe&rule=probe").await;
+            let direct = gateway.admin("GET", "/quotas?rule=monthly&key=nobody").await;
+            let any = gateway.admin("GET", "/quotas?rule=shared").await;
+            if [page, direct, any].iter().any(|page| page.status == 200) {
+                return;
+            }
+        }
+    });
+    soon("the store", asking).await;
+}
+
+pub fn replica(
+    address: ir::StoreConnection,
+    replicas: u32,
+    shared: ir::LimitRule,
+) -> Pin<Box<dyn Future<Output = (Gateway, Backend)>>> {
+    Box::pin(start(address, replicas, shared))
+}
+
+async fn start(address: ir::StoreConnection, replicas: u32, shared: ir::LimitRule) -> (Gateway, Backend) {
+    let backend = Backend::answering(|_| ok("hi")).await;
+    let setup = Setup::before(backend.address).resource(store(replicas, Some(address)));
+    let gateway = limited(setup, vec![shared]).start().await;
+    connected(&gateway).await;
+    (gateway, backend)
+}
+
+/// So many requests at once, over a few connections; gives how many were admitted.
+pub async fn burst(gateways: &[&Gateway], requests: u64) -> u64 {
+    let admitted = Arc::new(AtomicU64::new(0));
+    let mut clients = Vec::new();
+    for connection in 0..40 {
+        let (address, admitted) = (gateways[connection % gateways.len()].address(), Arc::clone(&admitted));
+        clients.push(tokio::spawn(async move {
+            let mut client = Client::connect(address).await;
+            for _ in 0..requests / 40 {
+                client.send("GET / HTTP/1.1\r\nhost: a.test\r\n\r\n").await;
+                match client.response().await.status {
+                    200 => drop(admitted.fetch_add(1, Ordering::Relaxed)),
+                    429 => {}
+                    other => panic!("status {other}"),
+                }
+            }
+        }));
+    }
+    for client in clients {
+        client.await.unwrap();
+    }
+    admitted.load(Ordering::Relaxed)
+}
+
+#[tokio::test]
+async fn two_replicas_admit_exactly_the_limit_of_a_burst() {
+    for (precision, clustered) in
+        [(ir::Precision::Leased, false), (ir::Precision::Exact, false), (ir::Precision::Leased, true)]
+    {
+        let single;
+        let nodes;
+        let to = if clustered {
+            nodes = cluster();
+            connection(ir::StoreMode::Cluster, &nodes.each_ref().map(Redis::address))
+        } else {
+            single = Redis::start(&[]);
+            connection(ir::StoreMode::Single, &[single.address()])
+        };
+        let shared = rule("shared", &[window(500, 3600)], |rule| {
+            rule.scope = fleet(|fleet| {
+                fleet.precision = precision;
+                fleet.on_store_failure = ir::OnStoreFailure::Deny;
+                fleet.store_timeout = std::time::Duration::from_secs(5);
+            });
+        });
+        let (one, _one) = replica(to.clone(), 2, shared.clone()).await;
+        let (two, _two) = replica(to, 2, shared).await;
+        let admitted = burst(&[&one, &two], 2000).await;
+        let taken = one.metric(LEASED).await + two.metric(LEASED).await;
+        let returned = one.metric(RETURNED).await + two.metric(RETURNED).await;
+        let unused = (taken - returned).saturating_sub(admitted);
+        println!("{precision:?}, cluster: {clustered}: {admitted} of 500 admitted, {unused} leased and not used");
+        assert!(admitted <= 500, "{admitted} were admitted");
+        // What was given back while others were refused may be asked for again.
+        let more = burst(&[&one, &two], 2000).await;
+        println!("{more} more afterwards");
+        assert!(admitted + more <= 500);
+        assert!(admitted + unused + returned >= 500 || precision == ir::Precision::Exact && admitted == 500);
+    }
+}
+
+#[tokio::test]
+async fn a_large_limit_asks_the_store_seldom() {
+    let redis = Redis::start(&[]);
+    let shared = rule("shared", &[window(12_800, 3600)], |rule| rule.scope = fleet(|_| {}));
+    let to = connection(ir::StoreMode::Single, &[redis.address()]);
+    let (gateway, _backend) = replica(to, 2, shared).await;
+    burst(&[&gateway], 2000).await;
+    let before = redis.calls("evalsha");
+    let admitted = burst(&[&gateway], 4000).await;
+    let asked = redis.calls("evalsha") - before;
+    println!("{asked} questions for {admitted} requests");
+    assert_eq!(admitted, 4000);
+    assert!(asked * 50 <= admitted, "{asked} questions for {admitted} requests are more than 0.02 each");
+}
+
+#[tokio::test]
+async fn what_is_not_used_goes_back_to_the_store() {
+    let redis = Redis::start(&[]);
+    let shared = rule("shared", &[window(10_000, 3600)], |rule| rule.scope = fleet(|_| {}));
+    let to = connection(ir::StoreMode::Single, &[redis.address()]);
+    let (gateway, _backend) = replica(to, 1, shared).await;
+    let admitted = burst(&[&gateway], 400).await;
+    soon("units to come back", async {
+        while gateway.metric(LEASED).await - gateway.metric(RETURNED).await != admitted {}
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_replica_sheds_what_is_far_beyond_its_share_before_it_asks() {
+    let redis = Redis::start(&[]);
+    let shared = rule("shared", &[window(100, 3600)], |rule| {
+        rule.scope = fleet(|fleet| fleet.local_guard = Some(1));
+    });
+    let to = connection(ir::StoreMode::Single, &[redis.address()]);
+    let (gateway, _backend) = replica(to, 2, shared).await;
+    assert_eq!(burst(&[&gateway], 400).await, 50);
+    assert!(redis.calls("evalsha") < 100);
+}
+
+#[tokio::test]
+async fn a_store_is_found_by_its_sentinels() {
+    let master = Redis::start(&[]);
+    let sentinel = Redis::sentinel(&master);
+    let shared = rule("shared", &[window(5, 3600)], |rule| rule.scope = fleet(|_| {}));
+    let to = connection(ir::StoreMode::Sentinel("main".into()), &["127.0.0.1:1".to_owned(), sentinel.address()]);
+    let (gateway, _backend) = replica(to, 1, shared).await;
+    assert_eq!(burst(&[&gateway], 40).await, 5);
+    assert!(master.calls("evalsha") > 0);
+}
+
+#[tokio::test]
+async fn a_store_is_spoken_to_over_tls_as_a_user_with_few_rights() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (certificate_file, key_file) = (file("tls.crt", certificate.pem()), file("tls.key", key.serialize_pem()));
+    let port = super::redis::free_port();
+    let redis = Redis::start(&[
+        "--tls-port",
+        &port.to_string(),
+        "--tls-cert-file",
+        &certificate_file,
+        "--tls-key-file",
+        &key_file,
+        "--tls-auth-clients",
+        "no",
+        "--user",
+        "limits",
+        "on",
+        ">secret",
+        "~portcullis:*",
+        "+@scripting",
+        "+get",
+        "+set",
+        "+time",
+        "+client",
+    ]);
+    redis.wait(port);
+    let to = ir::StoreConnection {
+        tls: Some(ir::StoreTls { roots: vec![certificate.der().to_vec().into()] }),
+        username: Some("limits".into()),
+        password: Some(ir::Secret::new(b"secret".to_vec())),
+        ..connection(ir::StoreMode::Single, &[format!("127.0.0.1:{port}")])
+    };
+    let shared = rule("shared", &[window(5, 3600)], |rule| rule.scope = fleet(|_| {}));
+    let (gateway, _backend) = replica(to, 1, shared).await;
+    assert_eq!(burst(&[&gateway], 40).await, 5);
+}
