@@ -17,6 +17,8 @@ use crate::metrics::Metrics;
 pub(crate) struct Pages {
     pub(crate) metrics: Metrics,
     pub(crate) stats: Arc<Stats>,
+    /// Of whoever fetches issuers' keys; none on replicas that do not.
+    pub(crate) issuers: watch::Receiver<Option<Arc<portcullis_issuers::Stats>>>,
     /// What is missing before the first program.
     pub(crate) missing: watch::Receiver<Vec<String>>,
 }
@@ -43,5 +45,6 @@ async fn ready(State(pages): State<Pages>) -> (StatusCode, String) {
 }
 
 async fn metrics(State(pages): State<Pages>) -> String {
-    pages.metrics.render(&pages.stats)
+    let issuers = pages.issuers.borrow().clone();
+    pages.metrics.render(&pages.stats, issuers.as_deref())
 }

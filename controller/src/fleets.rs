@@ -219,6 +219,8 @@ mod tests {
             hostname: HostPattern::Any,
             protocol,
             proxy_protocol: false,
+            limits: None,
+            auth: None,
         };
         let mut snapshot = Snapshot::default();
         for one in [listener(&own, 53, ListenerProtocol::Udp), listener(&of_set, 53, ListenerProtocol::Tcp)] {

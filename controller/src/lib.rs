@@ -5,7 +5,8 @@
 //!     ▲                              │          ▲                 ║
 //!     │                              ▼          ╚═══ acks ════════╝
 //!     ├──────── status (lease) ◄─ writes
-//!     └──────── fleets (lease) ◄─ wanted: Deployment, Service … of each Gateway
+//!     ├──────── fleets (lease) ◄─ wanted: Deployment, Service … of each Gateway
+//!     └──────── issuers (lease) ◄─ sources: what is fetched goes into ConfigMaps, which every replica watches
 //! ```
 //!
 //! Every replica watches, translates and serves streams; only the lease holder writes.
@@ -16,6 +17,8 @@ mod events;
 mod finalizer;
 mod fleets;
 mod identity;
+mod issuers;
+mod lane;
 mod lease;
 mod metrics;
 mod pause;

@@ -1,11 +1,11 @@
 //! What the controller counts. Labels are kinds, results and names of Gateways, nothing that a stranger chooses.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
 
 use portcullis_ir::GatewayKey;
 use portcullis_publish::{DeniedReason, Published, Stats};
-use portcullis_translate::{Inputs, Kind};
+use portcullis_translate::{Downgrade, Inputs, Kind};
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, HistogramOpts, HistogramTimer, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
     version: IntGaugeVec,
     refused: IntGaugeVec,
     provisioning: IntCounterVec,
+    downgrades: IntGaugeVec,
 }
 
 impl Metrics {
@@ -66,6 +67,11 @@ impl Metrics {
                 "provisioning_total",
                 "Objects applied or deleted, by kind and result.",
                 &["kind", "result"],
+            )?,
+            downgrades: gauges(
+                "auth_downgrades",
+                "Targets at which an AuthPolicy drops an authentication requirement that it would inherit.",
+                &["namespace", "policy"],
             )?,
             registry,
         })
@@ -120,6 +126,14 @@ impl Metrics {
         }
     }
 
+    pub(crate) fn downgrades(&self, downgrades: &BTreeSet<Downgrade>) {
+        self.downgrades.reset();
+        let targets: BTreeSet<_> = downgrades.iter().map(|one| (&one.policy, &one.target)).collect();
+        for (policy, _) in targets {
+            self.downgrades.with_label_values(&[&*policy.namespace, &*policy.name]).inc();
+        }
+    }
+
     pub(crate) fn published(&self, gateway: &GatewayKey, published: &Published) {
         let labels = [&*gateway.namespace, &*gateway.name];
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
@@ -135,13 +149,16 @@ impl Metrics {
     }
 
     /// The Prometheus text format.
-    pub(crate) fn render(&self, stats: &Arc<Stats>) -> String {
+    pub(crate) fn render(&self, stats: &Stats, issuers: Option<&portcullis_issuers::Stats>) -> String {
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "metrics cannot be written");
         }
         let mut text = String::from_utf8_lossy(&text).into_owned();
         stream(&mut text, stats);
+        if let Some(issuers) = issuers {
+            fetches(&mut text, issuers);
+        }
         text
     }
 }
@@ -176,18 +193,37 @@ fn stream(text: &mut String, stats: &Stats) {
         ("updates_refused_total", "Updates that a data plane refused as a whole.", "counter", updates_refused),
         ("reports_total", "Reports of other replicas about their data planes.", "counter", reports),
     ] {
-        family(text, name, help, kind);
-        text.push_str(&format!("portcullis_controller_stream_{name} {}\n", value.load(Relaxed)));
+        sample(text, &format!("stream_{name}"), help, kind, value.load(Relaxed));
     }
-    family(text, "denied_total", "Peers that were turned away, by reason.", "counter");
+    family(text, "stream_denied_total", "Peers that were turned away, by reason.", "counter");
     for reason in DeniedReason::ALL {
         let (label, count) = (reason.label(), stats.denied(reason));
         text.push_str(&format!("portcullis_controller_stream_denied_total{{reason=\"{label}\"}} {count}\n"));
     }
 }
 
+/// What was fetched for policies.
+fn fetches(text: &mut String, stats: &portcullis_issuers::Stats) {
+    let portcullis_issuers::Stats { fetched, failed, wanted, sources, without_keys, left_out } = stats;
+    for (name, help, kind, value) in [
+        ("fetched_total", "Fetches of issuers' keys that came to something.", "counter", fetched),
+        ("failed_total", "Fetches of issuers' keys that failed.", "counter", failed),
+        ("wanted_total", "Questions for keys with an unknown id.", "counter", wanted),
+        ("sources", "Issuers that policies name.", "gauge", sources),
+        ("without_keys", "Of them, those whose tokens cannot be judged for want of keys.", "gauge", without_keys),
+        ("left_out", "Issuers that are not fetched because there are too many.", "gauge", left_out),
+    ] {
+        sample(text, &format!("issuers_{name}"), help, kind, value.load(Relaxed));
+    }
+}
+
+fn sample(text: &mut String, name: &str, help: &str, kind: &str, value: u64) {
+    family(text, name, help, kind);
+    text.push_str(&format!("portcullis_controller_{name} {value}\n"));
+}
+
 fn family(text: &mut String, name: &str, help: &str, kind: &str) {
-    let name = format!("portcullis_controller_stream_{name}");
+    let name = format!("portcullis_controller_{name}");
     text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
 }
 
@@ -200,12 +236,13 @@ mod tests {
     fn every_line_is_a_comment_or_a_sample_of_ours() {
         let metrics = Metrics::new().unwrap();
         metrics.status_write(Kind::Gateway, Outcome::Written);
-        let text = metrics.render(&Arc::new(Stats::default()));
+        let text = metrics.render(&Stats::default(), Some(&portcullis_issuers::Stats::default()));
         assert!(
             text.contains("portcullis_controller_status_writes_total{kind=\"Gateway\",result=\"written\"} 1"),
             "{text}"
         );
         assert!(text.contains("portcullis_controller_stream_denied_total{reason=\"token\"} 0"));
+        assert!(text.contains("\nportcullis_controller_issuers_failed_total 0\n"));
         assert!(text.lines().all(|line| line.starts_with('#') || line.starts_with("portcullis_controller_")));
     }
 }

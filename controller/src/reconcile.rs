@@ -9,6 +9,7 @@
 //!
 //! No timer: an idle controller starts at once, and what arrives during a pass is taken together by the next one.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,16 +17,19 @@ use std::time::Duration;
 use portcullis_ir::{GatewayKey, ResourceKey, Snapshot};
 use portcullis_publish::Publisher;
 use portcullis_translate::{
-    Inputs, Memo, ObjectRef, Settings, Statuses, Timestamp, programmed, translate, translate_endpoints,
+    AuthPolicy, Downgrade, Inputs, Memo, NamespacedName, ObjectRef, Settings, Statuses, Timestamp, programmed,
+    translate, translate_endpoints,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::finalizer::{Finalizers, finalizers};
 use crate::fleets::{Failures, Wanted};
+use crate::issuers::Sources;
+use crate::lane::Lane;
 use crate::metrics::Metrics;
-use crate::status::{Writes, acks, writes};
-use crate::store::{Lane, Store};
+use crate::status::{Writes, acks, replicas, route_write, writes};
+use crate::store::Store;
 use crate::watch::Change;
 
 /// Changes that are taken together at most; more wait for the next pass.
@@ -45,6 +49,10 @@ pub(crate) struct Channels {
     pub(crate) failures: watch::Receiver<Arc<Failures>>,
     /// Objects that exist and do not parse, and why.
     pub(crate) invalid: watch::Sender<Arc<BTreeMap<ObjectRef, String>>>,
+    /// Policies that drop an authentication requirement.
+    pub(crate) downgrades: watch::Sender<Arc<BTreeSet<Downgrade>>>,
+    /// What is to be fetched for policies.
+    pub(crate) sources: watch::Sender<Sources>,
     /// What is to become of the finalizers of our GatewayClasses.
     pub(crate) finalizers: watch::Sender<Arc<Finalizers>>,
     /// What is still missing before the first program; empty when there is one.
@@ -64,6 +72,10 @@ pub(crate) struct Reconciler {
     left_out: BTreeMap<GatewayKey, Vec<(ResourceKey, String)>>,
     /// Of the newest full pass, without the data planes' word.
     statuses: Statuses,
+    /// What is to be written of routes, and the routes for which that must be decided anew: the object or what its status should be has
+    /// changed. With thousands of routes, looking at each after every word of a data plane was most of the work.
+    route_writes: Writes,
+    undecided: BTreeSet<ObjectRef>,
     publisher: Arc<Publisher>,
     channels: Channels,
     metrics: Metrics,
@@ -84,6 +96,8 @@ impl Reconciler {
             refused: BTreeMap::new(),
             left_out: BTreeMap::new(),
             statuses: Statuses::default(),
+            route_writes: Writes::new(),
+            undecided: BTreeSet::new(),
             publisher,
             channels,
             metrics,
@@ -124,6 +138,12 @@ impl Reconciler {
     fn step(&mut self, batch: &mut Vec<Change>, told: bool) {
         let mut touched = false;
         for change in batch.drain(..) {
+            if let Change::Apply(object) = &change {
+                let reference = object.reference();
+                if reference.kind.route_kind().is_some() {
+                    self.undecided.insert(reference);
+                }
+            }
             let lane = self.store.apply(change);
             touched = true;
             self.due = self.due.max(lane);
@@ -139,6 +159,7 @@ impl Reconciler {
         if !self.may_act() {
             return;
         }
+        self.count_replicas();
         match std::mem::replace(&mut self.due, Lane::Nothing) {
             Lane::Nothing if !told => return,
             Lane::Nothing | Lane::Status => {}
@@ -173,7 +194,9 @@ impl Reconciler {
         });
         let definitions = (!self.store.knows_what_is_installed())
             .then(|| "the definitions of the Gateway API, which say its release, are not listed yet".to_owned());
-        unlisted.chain(uninstalled).chain(definitions).collect()
+        let keys = (!self.store.knows_api_keys()).then(|| "Secrets with API keys are not listed yet".to_owned());
+        let issuers = (!self.store.knows_issuers()).then(|| "the keys of issuers are not listed yet".to_owned());
+        unlisted.chain(uninstalled).chain(definitions).chain(keys).chain(issuers).collect()
     }
 
     fn awaits_references(&mut self) -> bool {
@@ -212,7 +235,24 @@ impl Reconciler {
             self.metrics.retired(gone);
         }
         self.snapshots = output.snapshots;
+        self.undecided.extend(differing(&self.statuses.routes, &output.statuses.routes));
         self.statuses = output.statuses;
+        self.remember(output.good_auth_policies);
+        self.metrics.downgrades(&output.downgrades);
+        self.channels.sources.send_if_modified(|before| {
+            let news = before.as_deref() != Some(&output.issuers);
+            if news {
+                *before = Some(Arc::new(output.issuers));
+            }
+            news
+        });
+        self.channels.downgrades.send_if_modified(|before| {
+            let news = **before != output.downgrades;
+            if news {
+                *before = Arc::new(output.downgrades);
+            }
+            news
+        });
         self.publish();
         let wanted = Wanted::of(self.store.inputs(), &self.snapshots, &self.statuses);
         self.channels.wanted.send_if_modified(|before| {
@@ -230,6 +270,28 @@ impl Reconciler {
             }
             news
         });
+    }
+
+    /// AuthPolicies that can be honoured, for when they no longer can.
+    fn remember(&mut self, good: BTreeMap<NamespacedName, Arc<AuthPolicy>>) {
+        let inputs = self.store.inputs_mut();
+        inputs.last_good.extend(good);
+        let present = &inputs.auth_policies;
+        inputs.last_good.retain(|name, _| present.contains_key(name));
+    }
+
+    /// How many data planes share a limit while their store is away. Only where one is used does it call for a pass.
+    fn count_replicas(&mut self) {
+        if self.due < Lane::Endpoints {
+            return;
+        }
+        let now = replicas(self.store.inputs(), |key| portcullis_provision::resource_name(&key.namespace, &key.name));
+        if self.store.inputs().replicas != now {
+            self.store.inputs_mut().replicas = now;
+            if self.snapshots.values().any(|snapshot| !snapshot.live.stores.is_empty()) {
+                self.due = Lane::Full;
+            }
+        }
     }
 
     fn publish(&mut self) {
@@ -272,7 +334,14 @@ impl Reconciler {
             |key| failures.get(key).or_else(|| self.refused.get(key)).cloned(),
         );
         programmed(&mut gateways, &acks);
-        let writes = writes(inputs, &self.statuses, &gateways, &self.settings.controller_name);
+        let controller_name = &self.settings.controller_name;
+        for reference in std::mem::take(&mut self.undecided) {
+            match route_write(inputs, &self.statuses, &reference, controller_name) {
+                Some(write) => drop(self.route_writes.insert(reference, write)),
+                None => drop(self.route_writes.remove(&reference)),
+            }
+        }
+        let writes = writes(inputs, &self.statuses, &gateways, &self.route_writes, controller_name);
         self.channels.writes.send_if_modified(|before| {
             let news = **before != writes;
             if news {
@@ -288,5 +357,43 @@ impl Reconciler {
             }
             news
         });
+    }
+}
+
+/// The keys whose values are not one and the same, those that only one side has among them. One walk over both.
+fn differing<T>(before: &BTreeMap<ObjectRef, Arc<T>>, after: &BTreeMap<ObjectRef, Arc<T>>) -> Vec<ObjectRef> {
+    let (mut old, mut new) = (before.iter().peekable(), after.iter().peekable());
+    let mut found = Vec::new();
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return found,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((old, _)), Some((new, _))) => old.cmp(new),
+        };
+        let was = if order == Ordering::Greater { None } else { old.next() };
+        let is = if order == Ordering::Less { None } else { new.next() };
+        match (was, is) {
+            (Some((_, was)), Some((_, is))) if Arc::ptr_eq(was, is) => {}
+            (Some((key, _)), _) | (None, Some((key, _))) => found.push(key.clone()),
+            (None, None) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_translate::{Kind, NamespacedName};
+
+    use super::*;
+
+    #[test]
+    fn keys_differ_where_values_are_not_one_and_the_same() {
+        let key = |name: &str| ObjectRef::namespaced(Kind::HttpRoute, &NamespacedName::new("ns", name));
+        let (kept, replaced) = (Arc::new(1), Arc::new(1));
+        let before = BTreeMap::from([(key("a"), Arc::clone(&kept)), (key("b"), replaced), (key("gone"), Arc::new(1))]);
+        let after = BTreeMap::from([(key("a"), kept), (key("b"), Arc::new(1)), (key("new"), Arc::new(1))]);
+        assert_eq!(differing(&before, &after), [key("b"), key("gone"), key("new")]);
+        assert_eq!(differing(&after, &after), []);
     }
 }

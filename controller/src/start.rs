@@ -14,10 +14,11 @@ use tokio::task::JoinSet;
 
 use crate::admin::{self, Pages};
 use crate::authority::Authority;
-use crate::events::Events;
+use crate::events::{Events, News};
 use crate::finalizer::{Finalizers, Keeper};
 use crate::fleets::{Failures, Fleets, Wanted};
 use crate::identity::TokenReviews;
+use crate::issuers::{self, Keeper as IssuerKeeper, Place};
 use crate::lease::{self, End, Leadership, LeaseSettings};
 use crate::metrics::Metrics;
 use crate::provision::Provisioner;
@@ -85,13 +86,19 @@ impl Controller {
         for kind in FOLLOWED {
             tasks.spawn(watching::follow(client.clone(), kind, changes.clone(), metrics.clone()));
         }
+        tasks.spawn(watching::follow_labelled(client.clone(), changes.clone(), metrics.clone()));
         tasks.spawn(watching::follow_definitions(client.clone(), changes.clone(), metrics.clone()));
         for kind in [Kind::Secret, Kind::ConfigMap] {
             let wanted = wanted_references.clone();
             tasks.spawn(watching::hold(client.clone(), kind, wanted, changes.clone(), metrics.clone()));
         }
+        let place = Place { namespace: settings.namespace.clone(), installation: settings.lease_name.clone() };
+        tasks.spawn(issuers::follow(client.clone(), place.clone(), changes.clone(), metrics.clone()));
         drop(changes);
+        let (sources, wanted_sources) = watch::channel(None);
+        let (fetching, fetched) = watch::channel(None);
         let (invalid_sender, invalid) = watch::channel(Arc::default());
+        let (downgrades_sender, downgrades) = watch::channel(Arc::default());
         let (finalizers_sender, finalizers) = watch::channel(Arc::<Finalizers>::default());
         let translating = portcullis_translate::Settings {
             controller_name: settings.controller_name.clone(),
@@ -104,14 +111,28 @@ impl Controller {
             wanted,
             failures: failures.clone(),
             invalid: invalid_sender,
+            downgrades: downgrades_sender,
+            sources,
             finalizers: finalizers_sender,
             missing: missing_sender,
         };
         tasks.spawn(Reconciler::new(translating, Arc::clone(&publisher), channels, metrics.clone()).run());
         tasks.spawn(Writer::new(client.clone(), leadership.clone(), wanted_writes, metrics.clone()).run());
-        tasks.spawn(Events::new(client.clone(), settings.pod.clone(), leadership.clone(), failures, invalid).run());
+        let news = News { failures, invalid, downgrades };
+        tasks.spawn(Events::new(client.clone(), settings.pod.clone(), leadership.clone(), news).run());
         tasks.spawn(Keeper::new(client.clone(), leadership.clone(), finalizers, metrics.clone()).run());
-        let pages = Pages { metrics: metrics.clone(), stats: publisher.stats(), missing: missing.clone() };
+        let keeper = IssuerKeeper {
+            client: client.clone(),
+            place,
+            leadership: leadership.clone(),
+            sources: wanted_sources,
+            publisher: Arc::clone(&publisher),
+            metrics: metrics.clone(),
+            stats: fetching,
+        };
+        tasks.spawn(keeper.run());
+        let pages =
+            Pages { metrics: metrics.clone(), stats: publisher.stats(), issuers: fetched, missing: missing.clone() };
         tasks.spawn(admin::serve(admin, pages, stopped(stopping.clone())));
         tasks.spawn(count_leadership(leadership.clone(), metrics.clone()));
         let secured = Secured {

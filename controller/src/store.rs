@@ -3,23 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use kube::Resource;
-use portcullis_translate::{
-    Definition, GATEWAY_API, Inputs, Installed, Kind, NamespacedName, Object, ObjectRef, references,
-};
+use portcullis_translate::{Definition, GATEWAY_API, Inputs, Installed, Kind, ObjectRef, references};
 
+use crate::lane::{self, Lane};
 use crate::watch::{Change, FOLLOWED, is_optional};
-
-/// What a change calls for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Lane {
-    Nothing,
-    /// Only statuses changed, most often by our own hand: nothing is compiled, and what was written is compared.
-    Status,
-    /// Only endpoints changed: no route is looked at.
-    Endpoints,
-    Full,
-}
 
 #[derive(Debug, Default)]
 pub(crate) struct Store {
@@ -30,10 +17,16 @@ pub(crate) struct Store {
     definitions: BTreeMap<Kind, Option<Definition>>,
     /// Why nothing is.
     unreadable: Option<Arc<str>>,
+    /// Whether what was fetched of issuers is listed: without it data planes would be told that nobody knows any keys.
+    knows_issuers: bool,
     /// Secrets and ConfigMaps that are referred to.
     wanted: Arc<BTreeSet<ObjectRef>>,
     /// Those of them that were asked for, found or not.
     answered: HashSet<ObjectRef>,
+    /// Secrets that are held for their label, whoever names them.
+    labelled: HashSet<ObjectRef>,
+    /// Whether those were listed.
+    labelled_listed: bool,
 }
 
 impl Store {
@@ -50,7 +43,7 @@ impl Store {
             Change::Apply(object) => {
                 let reference = object.reference();
                 self.answer(&reference);
-                let lane = self.lane(&object);
+                let lane = lane::of(&self.inputs, &object);
                 if lane != Lane::Nothing {
                     self.inputs.insert(object);
                 }
@@ -61,13 +54,40 @@ impl Store {
                 self.inputs.insert_invalid(reference, why);
                 Lane::Full
             }
+            // What nobody names any more may still be held for its label.
+            Change::Remove(reference) if self.labelled.contains(&reference) => {
+                self.answer(&reference);
+                Lane::Nothing
+            }
+            Change::Labelled(object) => {
+                self.labelled.insert(object.reference());
+                self.apply(Change::Apply(object))
+            }
+            Change::Unlabelled(reference) => {
+                self.labelled.remove(&reference);
+                // One that is named as well is fetched anew, and answered then.
+                if !self.wanted.contains(&reference) {
+                    self.inputs.remove(&reference);
+                }
+                Lane::Full
+            }
+            Change::LabelledListed(present) => {
+                let news = !std::mem::replace(&mut self.labelled_listed, true);
+                let gone: Vec<ObjectRef> = self.labelled.difference(&present).cloned().collect();
+                let changed = news || !gone.is_empty();
+                for reference in gone {
+                    self.apply(Change::Unlabelled(reference));
+                }
+                if changed { Lane::Full } else { Lane::Nothing }
+            }
             Change::Remove(reference) => {
                 self.answer(&reference);
                 self.inputs.remove(&reference);
-                lane_of(reference.kind)
+                lane::of_kind(reference.kind)
             }
             Change::Listed(kind, present) => {
                 self.missing.remove(&kind);
+                self.inputs.absent.remove(&kind);
                 let news = self.listed.insert(kind);
                 let gone = self.forget(kind, |reference| !present.contains(reference));
                 if news || gone { Lane::Full } else { Lane::Nothing }
@@ -76,11 +96,26 @@ impl Store {
                 self.definitions.insert(kind, definition);
                 self.install()
             }
+            Change::Issuers(all) => {
+                let first = !std::mem::replace(&mut self.knows_issuers, true);
+                let news = self.inputs.issuers != all;
+                self.inputs.issuers = all;
+                if first || news { Lane::Full } else { Lane::Nothing }
+            }
+            Change::Issuer(key, issuer) => {
+                let news = self.inputs.issuers.get(&key) != issuer.as_ref();
+                match issuer {
+                    Some(issuer) => drop(self.inputs.issuers.insert(key, issuer)),
+                    None => drop(self.inputs.issuers.remove(&key)),
+                }
+                if news { Lane::Full } else { Lane::Nothing }
+            }
             Change::Unreadable(why) => {
                 self.unreadable = Some(why);
                 self.install()
             }
             Change::Missing(kind) => {
+                self.inputs.absent.insert(kind);
                 let news = self.missing.insert(kind) | self.listed.remove(&kind);
                 let gone = self.forget(kind, |_| true);
                 if news || gone { Lane::Full } else { Lane::Nothing }
@@ -103,6 +138,10 @@ impl Store {
         self.unreadable.is_some() || self.definitions.len() == GATEWAY_API.len()
     }
 
+    pub(crate) fn knows_issuers(&self) -> bool {
+        self.knows_issuers
+    }
+
     /// Puts what is known of the definitions in its place. What was read once is believed until something else is read.
     fn install(&mut self) -> Lane {
         let installed = if self.definitions.len() == GATEWAY_API.len() {
@@ -118,6 +157,11 @@ impl Store {
         }
         self.inputs.installed = installed;
         Lane::Full
+    }
+
+    /// Whether the Secrets that are held for their label are known: before, nobody's key could be told from a wrong one.
+    pub(crate) fn knows_api_keys(&self) -> bool {
+        self.labelled_listed
     }
 
     /// Kinds that were not listed yet, nor found to be absent.
@@ -153,76 +197,12 @@ impl Store {
         }
         !gone.is_empty()
     }
-
-    /// What an object calls for, beside what is there: nothing after a list that came again, little if only its status
-    /// differs.
-    fn lane(&self, object: &Object) -> Lane {
-        let ObjectRef { kind, namespace, name } = object.reference();
-        let of_namespace = NamespacedName { namespace: namespace.unwrap_or_default(), name: Arc::clone(&name) };
-        let inputs = &self.inputs;
-        let difference = match object {
-            Object::GatewayClass(new) => difference(inputs.gateway_classes.get(&name), new, |a, b| a.spec == b.spec),
-            Object::Gateway(new) => difference(inputs.gateways.get(&of_namespace), new, |a, b| a.spec == b.spec),
-            Object::HttpRoute(new) => difference(inputs.http_routes.get(&of_namespace), new, |a, b| a.spec == b.spec),
-            Object::GrpcRoute(new) => difference(inputs.grpc_routes.get(&of_namespace), new, |a, b| a.spec == b.spec),
-            Object::TlsRoute(new) => difference(inputs.tls_routes.get(&of_namespace), new, |a, b| a.spec == b.spec),
-            Object::TcpRoute(new) => difference(inputs.tcp_routes.get(&of_namespace), new, |a, b| a.spec == b.spec),
-            Object::UdpRoute(new) => difference(inputs.udp_routes.get(&of_namespace), new, |a, b| a.spec == b.spec),
-            Object::ListenerSet(new) => {
-                difference(inputs.listener_sets.get(&of_namespace), new, |a, b| a.spec == b.spec)
-            }
-            Object::BackendTlsPolicy(new) => {
-                difference(inputs.backend_tls_policies.get(&of_namespace), new, |a, b| a.spec == b.spec)
-            }
-            Object::GatewayParameters(new) => {
-                difference(inputs.gateway_parameters.get(&of_namespace), new, |a, b| a.spec == b.spec)
-            }
-            Object::Backend(new) => difference(inputs.backends.get(&of_namespace), new, |a, b| a.spec == b.spec),
-            // Of these the status is looked at as well, or there is none.
-            Object::Namespace(new) => difference(inputs.namespaces.get(&name), new, |_, _| false),
-            Object::ReferenceGrant(new) => difference(inputs.reference_grants.get(&of_namespace), new, |_, _| false),
-            Object::Service(new) => difference(inputs.services.get(&of_namespace), new, |_, _| false),
-            Object::EndpointSlice(new) => difference(inputs.endpoint_slices.get(&of_namespace), new, |_, _| false),
-            Object::Secret(new) => difference(inputs.secrets.get(&of_namespace), new, |_, _| false),
-            Object::ConfigMap(new) => difference(inputs.config_maps.get(&of_namespace), new, |_, _| false),
-        };
-        match difference {
-            Difference::None => Lane::Nothing,
-            Difference::Status => Lane::Status,
-            Difference::Meaning => lane_of(kind),
-        }
-    }
-}
-
-enum Difference {
-    /// The very same version.
-    None,
-    Status,
-    Meaning,
-}
-
-fn difference<T: Resource>(old: Option<&Arc<T>>, new: &T, same_spec: impl Fn(&T, &T) -> bool) -> Difference {
-    let Some(old) = old else { return Difference::Meaning };
-    let (before, after) = (old.meta(), new.meta());
-    if before.resource_version.is_some() && before.resource_version == after.resource_version {
-        return Difference::None;
-    }
-    let same = before.uid == after.uid
-        && before.generation == after.generation
-        && before.deletion_timestamp == after.deletion_timestamp
-        && before.labels == after.labels
-        && before.annotations == after.annotations
-        && same_spec(old, new);
-    if same { Difference::Status } else { Difference::Meaning }
-}
-
-fn lane_of(kind: Kind) -> Lane {
-    if kind == Kind::EndpointSlice { Lane::Endpoints } else { Lane::Full }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use portcullis_translate::Object;
     use serde_json::{Value, json};
 
     use super::*;
@@ -343,6 +323,35 @@ mod tests {
         assert!(!store.is_answered());
         store.give_up();
         assert!(store.is_answered(), "what cannot be had holds up nobody a second time");
+    }
+
+    fn key(version: &str) -> Object {
+        let metadata = json!({ "namespace": "ns", "name": "a", "resourceVersion": version });
+        Object::parse(json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata })).unwrap()
+    }
+
+    #[test]
+    fn a_secret_is_held_for_its_label_whether_it_is_named_or_not() {
+        let mut store = Store::default();
+        assert!(!store.knows_api_keys());
+        let reference = key("1").reference();
+        let held = |store: &Store| !store.inputs().secrets.is_empty();
+        assert_eq!(store.apply(Change::Labelled(key("1"))), Lane::Full);
+        assert_eq!(store.apply(Change::LabelledListed(HashSet::from([reference.clone()]))), Lane::Full);
+        assert!(store.knows_api_keys());
+        // Somebody named it, and does so no longer.
+        assert_eq!(store.apply(Change::Remove(reference.clone())), Lane::Nothing);
+        assert!(held(&store));
+        assert_eq!(store.apply(Change::Unlabelled(reference.clone())), Lane::Full);
+        assert!(!held(&store));
+        // One that is named stays without the label.
+        store.apply(gateway("a"));
+        store.wanted();
+        store.apply(Change::Labelled(key("2")));
+        store.apply(Change::LabelledListed(HashSet::new()));
+        assert!(held(&store));
+        assert_eq!(store.apply(Change::Remove(reference)), Lane::Full);
+        assert!(!held(&store));
     }
 
     #[test]

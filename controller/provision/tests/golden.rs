@@ -133,6 +133,33 @@ fn a_port_is_of_a_transport_and_one_number_can_be_of_both() {
 }
 
 #[test]
+fn an_internal_address_alone_is_not_to_be_had_from_outside() {
+    let spec = |addresses: &str| {
+        let own = "{service: {type: LoadBalancer, externalTrafficPolicy: Local, loadBalancerClass: a.b/c}}";
+        let made = make(&gateway("web", &format!("addresses: [{addresses}]")), "null", own, &[80]).unwrap();
+        let service = made.objects.into_iter().find_map(|object| match object {
+            Object::Service(service) => service.spec,
+            _ => None,
+        });
+        let spec = service.unwrap();
+        (spec.type_.unwrap(), spec.cluster_ip, spec.load_balancer_ip, spec.load_balancer_class)
+    };
+    let marked = |routability: &str, value: &str| format!("{{type: IPAddress of routability {routability}{value}}}");
+    let (internal, wide) = (|ip: Option<&str>| ("ClusterIP".to_owned(), ip.map(str::to_owned), None, None), "{}");
+    assert_eq!(spec(&marked("Cluster", "")), internal(None));
+    assert_eq!(spec(&marked("Cluster", ", value: 10.96.0.9")), internal(Some("10.96.0.9")));
+    assert_eq!(spec(&marked("a.example/wan", "")), internal(None), "nothing stands in for what is not known");
+    let balanced = |ip: Option<&str>, of: Option<&str>| {
+        ("LoadBalancer".to_owned(), ip.map(str::to_owned), of.map(str::to_owned), Some("a.b/c".to_owned()))
+    };
+    assert_eq!(
+        spec(&format!("{wide}, {}", marked("Cluster", ", value: 10.96.0.9"))),
+        balanced(Some("10.96.0.9"), None)
+    );
+    assert_eq!(spec(&marked("testing.x-k8s.io/sentinel", ", value: 192.0.2.1")), balanced(None, Some("192.0.2.1")));
+}
+
+#[test]
 fn what_cannot_be_made_says_what_to_do() {
     let said = |gateway: &str, own: &str| make(gateway, "null", own, &[80]).unwrap_err().to_string();
     let two = gateway("web", "addresses: [{value: 192.0.2.7}, {value: 192.0.2.8}]");

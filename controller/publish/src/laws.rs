@@ -57,6 +57,8 @@ fn listener(name: u8, port: u16) -> Resource {
         hostname: HostPattern::Any,
         protocol: ListenerProtocol::Http,
         proxy_protocol: false,
+        limits: None,
+        auth: None,
     }))
 }
 

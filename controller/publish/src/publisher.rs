@@ -1,9 +1,9 @@
 //! All Gateways of one controller replica.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use portcullis_ir::{GatewayKey, ResourceKey, Snapshot};
+use portcullis_ir::{GatewayKey, IssuerKey, ResourceKey, Snapshot};
 use portcullis_wire::{Limits, PodReport, State};
 use tokio::sync::watch;
 
@@ -12,6 +12,9 @@ use crate::{Fleet, Pod, Stats};
 
 /// Chooses the version of each pod, by its name; none, or one that the book does not keep: the newest.
 pub type Selector = Arc<dyn Fn(&str) -> Option<u64> + Send + Sync>;
+
+/// Issuers that are asked for at once; those beyond are asked for again by the next token.
+const MAX_WANTED: usize = 1024;
 
 /// Books, sessions and fleets. Shared by the server's streams and whoever publishes; no call waits.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub struct Publisher {
     gates: Mutex<BTreeMap<GatewayKey, Arc<Gate>>>,
     stats: Arc<Stats>,
     changed: watch::Sender<u64>,
+    /// Issuers whose keys should be fetched once more, until somebody takes them.
+    wanted: watch::Sender<BTreeSet<IssuerKey>>,
 }
 
 /// What [`Publisher::publish`] made of a snapshot.
@@ -45,8 +50,8 @@ impl Publisher {
 
     /// For readers with other limits than those that data planes have.
     pub fn with_limits(epoch: u64, limits: Limits) -> Arc<Self> {
-        let (stats, changed) = (Arc::default(), watch::Sender::new(0));
-        Arc::new(Self { epoch, limits, gates: Mutex::default(), stats, changed })
+        let (stats, changed, wanted) = (Arc::default(), watch::Sender::new(0), watch::Sender::default());
+        Arc::new(Self { epoch, limits, gates: Mutex::default(), stats, changed, wanted })
     }
 
     /// Makes `next` the newest state of a Gateway. The first call for a Gateway opens it: until then its pods are told
@@ -91,6 +96,34 @@ impl Publisher {
     /// Moves whenever any fleet changes: a pod comes, goes or says something new, or there is a new target.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    /// Moves when data planes, here or at a peer, ask for keys that they do not know.
+    pub fn wanted(&self) -> watch::Receiver<BTreeSet<IssuerKey>> {
+        self.wanted.subscribe()
+    }
+
+    /// What was asked for since the last call. One who fetches, or tells who does, takes them; nobody is harmed if
+    /// nobody does.
+    pub fn take_wanted(&self) -> BTreeSet<IssuerKey> {
+        let mut taken = BTreeSet::new();
+        self.wanted.send_if_modified(|wanted| {
+            taken = std::mem::take(wanted);
+            false
+        });
+        taken
+    }
+
+    pub(crate) fn want(&self, issuers: BTreeSet<IssuerKey>) {
+        self.wanted.send_if_modified(|wanted| {
+            let before = wanted.len();
+            for issuer in issuers {
+                if wanted.len() < MAX_WANTED {
+                    wanted.insert(issuer);
+                }
+            }
+            wanted.len() > before
+        });
     }
 
     pub fn stats(&self) -> Arc<Stats> {

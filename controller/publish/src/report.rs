@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use portcullis_ir::GatewayKey;
 /// One pod of one Gateway, as one replica knows it.
 pub use portcullis_wire::PodReport;
-use portcullis_wire::REPORT;
+use portcullis_wire::{REPORT, Report, Wanted};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -101,6 +101,7 @@ async fn report(
 /// Everything, and then what changes, until nobody listens.
 async fn tell_changes(publisher: &Publisher, outgoing: &mpsc::Sender<Bytes>) {
     let mut changed = publisher.changed();
+    let mut wanted = publisher.wanted();
     let mut told = Told::new();
     loop {
         changed.mark_unchanged();
@@ -108,14 +109,23 @@ async fn tell_changes(publisher: &Publisher, outgoing: &mpsc::Sender<Bytes>) {
         let gone = told.keys().filter(|key| !now.contains_key(key)).map(|key| (key, None));
         let news = now.iter().filter(|(key, pod)| told.get(key) != Some(pod)).map(|(key, pod)| (key, Some(pod)));
         for ((gateway, pod), state) in gone.chain(news) {
-            let report = PodReport { gateway: gateway.clone(), pod: Arc::clone(pod), state: state.cloned() };
+            let report =
+                Report::Pod(PodReport { gateway: gateway.clone(), pod: Arc::clone(pod), state: state.cloned() });
             if outgoing.send(report.encode_to_vec().into()).await.is_err() {
                 return;
             }
         }
         told = now;
-        if changed.changed().await.is_err() {
-            return;
+        wanted.mark_unchanged();
+        let mut issuers = publisher.take_wanted();
+        while let Some(wanted) = Wanted::take(&mut issuers) {
+            if outgoing.send(Report::Wanted(wanted).encode_to_vec().into()).await.is_err() {
+                return;
+            }
+        }
+        tokio::select! {
+            moved = changed.changed() => if moved.is_err() { return },
+            moved = wanted.changed() => if moved.is_err() { return },
         }
     }
 }

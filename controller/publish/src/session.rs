@@ -108,7 +108,7 @@ impl Session {
                 self.stuck = whole.then_some(to);
                 Heard::Refusal
             }
-            ClientMessage::Hello(_) | ClientMessage::Health(_) => Heard::Nothing,
+            ClientMessage::Hello(_) | ClientMessage::Health(_) | ClientMessage::Wanted(_) => Heard::Nothing,
         }
     }
 

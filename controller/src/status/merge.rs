@@ -11,18 +11,22 @@ use gateway_api::gateways::{Gateway, GatewayStatus};
 use gateway_api::listenersets::{ListenerSet, ListenerSetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::Resource;
-use portcullis_crds::{Backend, BackendStatus, GatewayParameters, GatewayParametersStatus};
+use portcullis_crds::{Backend, BackendStatus, GatewayParameters, GatewayParametersStatus, split_routability};
 use portcullis_translate::{
     ConditionType, Inputs, Kind, NamespacedName, ObjectRef, ParentView, RouteObject, RouteParentStatus, RouteStatus,
-    Statuses,
+    Statuses, XBackend,
 };
 use serde::Serialize;
 use serde_json::Value;
 
+use super::policies::own_policy;
+
 /// Most parents of a route (`RouteStatus.parents`).
 const MAX_PARENTS: usize = 32;
 /// Most ancestors of a policy (`PolicyStatus.ancestors`).
-const MAX_ANCESTORS: usize = 16;
+pub(super) const MAX_ANCESTORS: usize = 16;
+/// Most ancestors of an XBackend (`BackendStatus.ancestors`).
+const MAX_USERS: usize = 32;
 
 /// One status to write.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,9 +38,16 @@ pub(crate) struct Write {
 
 pub(crate) type Writes = BTreeMap<ObjectRef, Write>;
 
-/// Every status that is not yet as it should be. `controller_name` tells our parents of a route from others'.
-pub(crate) fn writes(inputs: &Inputs, statuses: &Statuses, gateways: &Statuses, controller_name: &str) -> Writes {
-    let mut writes = Writes::new();
+/// Every status that is not yet as it should be, but for those of routes, of which there are too many to look at each time: `routes` holds
+/// theirs ([`route_write`]).
+pub(crate) fn writes(
+    inputs: &Inputs,
+    statuses: &Statuses,
+    gateways: &Statuses,
+    routes: &Writes,
+    controller_name: &str,
+) -> Writes {
+    let mut writes = routes.clone();
     for (name, ours) in &statuses.gateway_classes {
         if let Some(object) = inputs.gateway_classes.get(name) {
             put(
@@ -50,7 +61,12 @@ pub(crate) fn writes(inputs: &Inputs, statuses: &Statuses, gateways: &Statuses, 
     for (key, ours) in &gateways.gateways {
         let name = NamespacedName::from(key);
         if let Some(object) = inputs.gateways.get(&name) {
-            put(&mut writes, ObjectRef::namespaced(Kind::Gateway, &name), object.meta(), gateway(object, ours));
+            put(
+                &mut writes,
+                ObjectRef::namespaced(Kind::Gateway, &name),
+                object.meta(),
+                gateway(object, ours).map(|status| as_written(&status)),
+            );
         }
     }
     for (name, ours) in &gateways.listener_sets {
@@ -59,20 +75,33 @@ pub(crate) fn writes(inputs: &Inputs, statuses: &Statuses, gateways: &Statuses, 
             put(&mut writes, reference, object.meta(), listener_set(object, ours));
         }
     }
-    for (reference, ours) in &statuses.routes {
-        if let Some(object) = inputs.route(reference) {
-            put(&mut writes, reference.clone(), object.metadata(), route(object, ours, controller_name));
-        }
-    }
     for (name, ours) in &statuses.backend_tls_policies {
         if let Some(object) = inputs.backend_tls_policies.get(name) {
             let status = policy(object, ours, controller_name);
             put(&mut writes, ObjectRef::namespaced(Kind::BackendTlsPolicy, name), object.meta(), status);
         }
     }
+    for (name, ours) in &gateways.rate_limit_policies {
+        if let Some(object) = inputs.rate_limit_policies.get(name) {
+            let status = own_policy(object.status.as_ref(), ours, controller_name);
+            put(&mut writes, ObjectRef::namespaced(Kind::RateLimitPolicy, name), object.meta(), status);
+        }
+    }
+    for (name, ours) in &gateways.auth_policies {
+        if let Some(object) = inputs.auth_policies.get(name) {
+            let status = own_policy(object.status.as_ref(), ours, controller_name);
+            put(&mut writes, ObjectRef::namespaced(Kind::AuthPolicy, name), object.meta(), status);
+        }
+    }
     for (name, ours) in &statuses.backends {
         if let Some(object) = inputs.backends.get(name) {
             put(&mut writes, ObjectRef::namespaced(Kind::Backend, name), object.meta(), backend(object, ours));
+        }
+    }
+    for (name, ours) in &statuses.x_backends {
+        if let Some(object) = inputs.x_backends.get(name) {
+            let status = x_backend(object, ours, controller_name);
+            put(&mut writes, ObjectRef::namespaced(Kind::XBackend, name), object.meta(), status);
         }
     }
     for (name, ours) in &statuses.gateway_parameters {
@@ -82,6 +111,20 @@ pub(crate) fn writes(inputs: &Inputs, statuses: &Statuses, gateways: &Statuses, 
         }
     }
     writes
+}
+
+/// What is to be written of one route, if anything: decided by the object and by what its status should be, and by nothing else.
+/// `controller_name` tells our parents from others'.
+pub(crate) fn route_write(
+    inputs: &Inputs,
+    statuses: &Statuses,
+    reference: &ObjectRef,
+    controller_name: &str,
+) -> Option<Write> {
+    let (ours, object) = (statuses.routes.get(reference)?, inputs.route(reference)?);
+    let mut writes = Writes::new();
+    put(&mut writes, reference.clone(), object.metadata(), route(object, ours, controller_name));
+    writes.into_values().next()
 }
 
 fn put<T: Serialize>(writes: &mut Writes, reference: ObjectRef, meta: &ObjectMeta, status: Option<T>) {
@@ -98,6 +141,21 @@ fn class(object: &GatewayClass, ours: &GatewayClassStatus) -> Option<GatewayClas
     let GatewayClassStatus { conditions: _, supported_features } = ours;
     let new = GatewayClassStatus { conditions: Some(conditions), supported_features: supported_features.clone() };
     (old != Some(&new)).then_some(new)
+}
+
+/// As an API server takes it: what our types have no field for is where it belongs.
+fn as_written(status: &GatewayStatus) -> Value {
+    // A status of ours always serializes.
+    let mut value = serde_json::to_value(status).unwrap_or_default();
+    let addresses = value.get_mut("addresses").and_then(Value::as_array_mut);
+    for address in addresses.into_iter().flatten() {
+        let marked = address["type"].as_str().map(str::to_owned);
+        if let (kind, Some(routability)) = split_routability(marked.as_deref()) {
+            address["type"] = kind.into();
+            address["routability"] = routability.into();
+        }
+    }
+    value
 }
 
 fn gateway(object: &Gateway, ours: &GatewayStatus) -> Option<GatewayStatus> {
@@ -169,24 +227,42 @@ fn route(object: &dyn RouteObject, ours: &RouteStatus, controller_name: &str) ->
     Some(RouteStatus { parents })
 }
 
-/// "If this slice is full, implementations MUST NOT add further entries": of too many, ours are left out.
 fn policy(
     object: &BackendTlsPolicy,
     ours: &BackendTlsPolicyStatus,
     controller_name: &str,
 ) -> Option<BackendTlsPolicyStatus> {
-    let old = object.status.as_ref().map(|status| status.ancestors.as_slice()).unwrap_or_default();
+    let old = object.status.as_ref().map(|status| status.ancestors.as_slice());
+    ancestors(old, ours, controller_name, MAX_ANCESTORS)
+}
+
+fn x_backend(object: &XBackend, ours: &BackendTlsPolicyStatus, controller_name: &str) -> Option<Value> {
+    let old = object.status.as_ref().map(|_| object.ancestors());
+    let status = ancestors(old.as_deref(), ours, controller_name, MAX_USERS)?;
+    Some(object.status_as_written(&status))
+}
+
+/// "If this slice is full, implementations MUST NOT add further entries": of too many, ours are left out. `old` is none
+/// where there is no status.
+fn ancestors(
+    old: Option<&[PolicyAncestor]>,
+    ours: &BackendTlsPolicyStatus,
+    controller_name: &str,
+    most: usize,
+) -> Option<BackendTlsPolicyStatus> {
+    let has_status = old.is_some();
+    let old = old.unwrap_or_default();
     let before = |ancestor: &PolicyAncestor| {
         let own = old.iter().filter(|old| old.controller_name == controller_name);
         own.into_iter().find(|old| old.ancestor_ref == ancestor.ancestor_ref)
     };
     let others = old.iter().filter(|old| old.controller_name != controller_name);
     let mut ancestors: Vec<_> = others.cloned().collect();
-    let room = MAX_ANCESTORS.saturating_sub(ancestors.len());
+    let room = most.saturating_sub(ancestors.len());
     let ours = &ours.ancestors[..ours.ancestors.len().min(room)];
     let is_there = old.len() == ancestors.len() + ours.len()
         && ours.iter().all(|one| before(one).is_some_and(|old| hold(&old.conditions, &one.conditions)));
-    if is_there && (object.status.is_some() || ours.is_empty()) {
+    if is_there && (has_status || ours.is_empty()) {
         return None;
     }
     for ancestor in ours {
@@ -212,13 +288,13 @@ fn parameters(object: &GatewayParameters, ours: &GatewayParametersStatus) -> Opt
 }
 
 /// Whether ours stand there as they should, and none of ours beside them.
-fn hold(old: &[Condition], ours: &[Condition]) -> bool {
+pub(super) fn hold(old: &[Condition], ours: &[Condition]) -> bool {
     let known = |condition: &&Condition| ConditionType::ALL.iter().any(|one| one.as_str() == condition.type_);
     old.iter().filter(known).count() == ours.len() && ours.iter().all(|one| old.contains(one))
 }
 
 /// Ours, each where it stood before, and every type that we do not know.
-fn conditions(old: Option<&[Condition]>, ours: Option<&[Condition]>) -> Vec<Condition> {
+pub(super) fn conditions(old: Option<&[Condition]>, ours: Option<&[Condition]>) -> Vec<Condition> {
     let (old, ours) = (old.unwrap_or_default(), ours.unwrap_or_default());
     let is_ours = |condition: &Condition| ConditionType::ALL.iter().any(|one| one.as_str() == condition.type_);
     let ours_of = |type_: &str| ours.iter().find(|one| one.type_ == type_);
@@ -234,135 +310,5 @@ fn conditions(old: Option<&[Condition]>, ours: Option<&[Condition]>) -> Vec<Cond
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use portcullis_translate::{CONTROLLER_NAME, Object};
-    use serde_json::json;
-
-    use super::*;
-
-    fn condition(kind: &str, status: &str) -> Value {
-        json!({ "type": kind, "status": status, "reason": "R", "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1 })
-    }
-
-    fn parent(controller: &str, conditions: &[Value]) -> Value {
-        json!({ "controllerName": controller, "parentRef": { "name": "g" }, "conditions": conditions })
-    }
-
-    fn written(there: &Value, ours: &[Value]) -> Option<Value> {
-        let object = json!({ "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "spec": {},
-            "metadata": { "namespace": "ns", "name": "r" }, "status": there });
-        let Object::HttpRoute(object) = Object::parse(object).unwrap() else { panic!() };
-        let ours = serde_json::from_value(json!({ "parents": ours })).unwrap();
-        route(&*object, &ours, CONTROLLER_NAME).map(|status| serde_json::to_value(status).unwrap())
-    }
-
-    #[test]
-    fn entries_and_conditions_of_others_survive_and_stale_ones_of_ours_do_not() {
-        let foreign = parent("example.com/other", &[condition("Accepted", "False")]);
-        let there = json!({ "parents": [foreign, parent(CONTROLLER_NAME, &[condition("Accepted", "False"), condition("example.com/Mine", "True"), condition("PartiallyInvalid", "True")])] });
-        let status = written(
-            &there,
-            &[parent(CONTROLLER_NAME, &[condition("Accepted", "True"), condition("ResolvedRefs", "True")])],
-        )
-        .unwrap();
-        assert_eq!(status["parents"][0], foreign);
-        let types: Vec<_> =
-            status["parents"][1]["conditions"].as_array().unwrap().iter().map(|one| one["type"].clone()).collect();
-        assert_eq!(types, ["Accepted", "example.com/Mine", "ResolvedRefs"]);
-        assert_eq!(status["parents"][1]["conditions"][0]["status"], "True");
-    }
-
-    fn ancestor(controller: &str, gateway: &str, conditions: &[Value]) -> Value {
-        json!({ "controllerName": controller, "conditions": conditions,
-            "ancestorRef": { "group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": "ns", "name": gateway } })
-    }
-
-    fn written_policy(there: &Value, ours: &[Value]) -> Option<Value> {
-        let object = json!({ "apiVersion": "gateway.networking.k8s.io/v1", "kind": "BackendTLSPolicy",
-            "spec": { "targetRefs": [], "validation": { "hostname": "a.example" } },
-            "metadata": { "namespace": "ns", "name": "p" }, "status": there });
-        let Object::BackendTlsPolicy(object) = Object::parse(object).unwrap() else { panic!() };
-        let ours = serde_json::from_value(json!({ "ancestors": ours })).unwrap();
-        policy(&object, &ours, CONTROLLER_NAME).map(|status| serde_json::to_value(status).unwrap())
-    }
-
-    #[test]
-    fn ancestors_of_others_survive_byte_for_byte_and_ours_follow_them() {
-        let (yes, no) = (condition("Accepted", "True"), condition("Accepted", "False"));
-        let foreign = ancestor("example.com/other", "unmanaged", std::slice::from_ref(&no));
-        let stale = ancestor(CONTROLLER_NAME, "gone", std::slice::from_ref(&yes));
-        let mine = condition("example.com/Mine", "True");
-        let old = ancestor(CONTROLLER_NAME, "a", &[mine.clone(), no]);
-        let ours = [ancestor(CONTROLLER_NAME, "a", std::slice::from_ref(&yes)), ancestor(CONTROLLER_NAME, "b", &[])];
-        let status = written_policy(&json!({ "ancestors": [stale, foreign, old] }), &ours).unwrap();
-        let merged = ancestor(CONTROLLER_NAME, "a", &[mine, yes]);
-        assert_eq!(status, json!({ "ancestors": [foreign, merged, ours[1]] }));
-        assert_eq!(written_policy(&status, &ours), None, "what is there is not written again");
-        let taken_back = written_policy(&status, &[]).unwrap();
-        assert_eq!(taken_back, json!({ "ancestors": [foreign] }));
-        assert_eq!(written_policy(&taken_back, &[]), None);
-        assert_eq!(written_policy(&json!(null), &[]), None);
-    }
-
-    #[test]
-    fn a_list_of_ancestors_that_is_full_takes_no_more_of_ours() {
-        let others: Vec<Value> = (0..15).map(|at| ancestor("example.com/other", &format!("g{at}"), &[])).collect();
-        let ours = ["a", "b"].map(|name| ancestor(CONTROLLER_NAME, name, &[condition("Accepted", "True")]));
-        let status = written_policy(&json!({ "ancestors": others }), &ours).unwrap();
-        let ancestors = status["ancestors"].as_array().unwrap();
-        assert_eq!((ancestors.len(), &ancestors[..15], &ancestors[15]), (16, &others[..], &ours[0]));
-        assert_eq!(written_policy(&status, &ours), None);
-    }
-
-    #[test]
-    fn of_a_listener_set_only_what_is_ours_is_written_and_only_once() {
-        let ours = json!({ "conditions": [condition("Accepted", "True"), condition("Programmed", "True")],
-            "listeners": [{ "name": "a", "attachedRoutes": 1, "supportedKinds": [], "conditions": [condition("Accepted", "True")] }] });
-        let there = json!({ "conditions": [condition("example.com/Mine", "True"), condition("Accepted", "Unknown")],
-            "listeners": [
-                { "name": "gone", "attachedRoutes": 1, "conditions": [condition("Accepted", "True")] },
-                { "name": "a", "attachedRoutes": 0, "conditions": [condition("example.com/Mine", "True"), condition("Conflicted", "True")] },
-            ] });
-        let written = |there: &Value, ours: &Value| {
-            let object = json!({ "apiVersion": "gateway.networking.k8s.io/v1", "kind": "ListenerSet",
-                "spec": { "parentRef": { "name": "g" }, "listeners": [] }, "metadata": { "namespace": "ns", "name": "s" }, "status": there });
-            let Object::ListenerSet(object) = Object::parse(object).unwrap() else { panic!() };
-            listener_set(&object, &serde_json::from_value(ours.clone()).unwrap())
-                .map(|status| serde_json::to_value(status).unwrap())
-        };
-        let first = written(&there, &ours).unwrap();
-        let types = |conditions: &Value| -> Vec<String> {
-            conditions.as_array().unwrap().iter().map(|one| one["type"].as_str().unwrap().to_owned()).collect()
-        };
-        assert_eq!(types(&first["conditions"]), ["example.com/Mine", "Accepted", "Programmed"]);
-        assert_eq!(first["listeners"].as_array().unwrap().len(), 1);
-        assert_eq!(types(&first["listeners"][0]["conditions"]), ["example.com/Mine", "Accepted"]);
-        assert_eq!(written(&first, &ours), None);
-        let refused = written(&first, &json!({ "conditions": [condition("Accepted", "False"), condition("Programmed", "False")], "listeners": [] })).unwrap();
-        assert_eq!(refused["listeners"], json!([]));
-        assert_eq!(
-            written(
-                &refused,
-                &json!({ "conditions": [condition("Accepted", "False"), condition("Programmed", "False")] })
-            ),
-            None
-        );
-    }
-
-    #[test]
-    fn what_is_there_already_is_not_written_whatever_stands_beside_it() {
-        let ours = parent(CONTROLLER_NAME, &[condition("Accepted", "True"), condition("ResolvedRefs", "True")]);
-        let there = parent(
-            CONTROLLER_NAME,
-            &[condition("ResolvedRefs", "True"), condition("example.com/Mine", "True"), condition("Accepted", "True")],
-        );
-        let others = parent("example.com/other", &[]);
-        assert_eq!(written(&json!({ "parents": [there, others] }), std::slice::from_ref(&ours)), None);
-        assert!(
-            written(&json!({ "parents": [there] }), &[]).is_some(),
-            "an entry of ours that is no longer meant goes"
-        );
-        assert!(written(&json!(null), &[ours]).is_some());
-    }
-}
+#[path = "merge_tests.rs"]
+mod tests;

@@ -1,14 +1,14 @@
 //! Where a Gateway stands: its address, which of its replicas take traffic, and what they run.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gateway_api::gateways::GatewayStatusAddresses;
-use k8s_openapi::api::core::v1::Service;
 use portcullis_ir::GatewayKey;
 use portcullis_publish::{Fleet, Outcome};
 use portcullis_translate::{Acks, GatewayAck, Inputs, NamespacedName, Reason, Standing, Statuses, Timestamp};
+
+use super::addresses::{self, Assignment};
 
 /// The label by which an EndpointSlice names its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -17,6 +17,7 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 #[derive(Clone, Debug, Default)]
 struct Stance {
     addresses: Vec<GatewayStatusAddresses>,
+    assigned: Option<(Reason, String)>,
     ack: GatewayAck,
 }
 
@@ -31,10 +32,14 @@ pub(crate) fn acks(
     unprovisioned: impl Fn(&GatewayKey) -> Option<String>,
 ) -> Acks {
     let mut acks = Acks { now, ..Acks::default() };
+    let reports = inputs.installed.has_routability();
     for (key, status) in &mut statuses.gateways {
         let name = NamespacedName::new(Arc::clone(&key.namespace), resources(key));
-        let stance = stance(inputs, key, &name, fleet(key).as_ref(), unprovisioned(key));
+        let stance = stance(inputs, key, &name, reports, fleet(key).as_ref(), unprovisioned(key));
         status.addresses = Some(stance.addresses).filter(|addresses| !addresses.is_empty());
+        if let Some(gateway) = inputs.gateways.get(&NamespacedName::from(key)) {
+            addresses::put(status.conditions.get_or_insert_default(), stance.assigned, gateway, now);
+        }
         acks.gateways.insert(key.clone(), stance.ack);
     }
     acks
@@ -44,22 +49,26 @@ fn stance(
     inputs: &Inputs,
     key: &GatewayKey,
     resources: &NamespacedName,
+    reports: bool,
     fleet: Option<&Fleet>,
     unprovisioned: Option<String>,
 ) -> Stance {
-    let service = inputs.services.get(resources);
-    let addresses = service.map(|service| assigned(service)).unwrap_or_default();
+    let gateway = inputs.gateways.get(&NamespacedName::from(key));
+    let service = inputs.services.get(resources).map(|service| &**service);
+    let Assignment { addresses, unmet, lacks_a_certain_one, assigned } = gateway
+        .map(|gateway| addresses::assign(gateway, service, resources, reports, unprovisioned.as_deref()))
+        .unwrap_or_default();
     let outcome = fleet.map(|fleet| fleet.outcome(&ready_pods(inputs, resources)));
     let listeners = outcome.as_ref().map(|outcome| outcome.listeners.clone()).unwrap_or_default();
     let standing = match (&outcome, unprovisioned) {
-        (_, Some(why)) => match unmet_address(inputs, key, resources, &addresses) {
-            Some((Reason::AddressNotUsable, _)) => Standing::Not(Reason::AddressNotUsable, why),
+        (_, Some(why)) => match &unmet {
+            Some((reason, _)) if lacks_a_certain_one => Standing::Not(*reason, why),
             _ => Standing::Not(Reason::NoResources, why),
         },
         (None, None) => Standing::Waiting("the program is not published yet".to_owned()),
-        (Some(outcome), None) => stands(outcome, resources, unmet_address(inputs, key, resources, &addresses)),
+        (Some(outcome), None) => stands(outcome, resources, unmet),
     };
-    Stance { addresses: addresses.into_iter().map(status_of).collect(), ack: GatewayAck { listeners, standing } }
+    Stance { addresses, assigned, ack: GatewayAck { listeners, standing } }
 }
 
 fn stands(outcome: &Outcome, resources: &NamespacedName, unmet: Option<(Reason, String)>) -> Standing {
@@ -74,57 +83,23 @@ fn stands(outcome: &Outcome, resources: &NamespacedName, unmet: Option<(Reason, 
     let version = wanted.number;
     match laggards.first() {
         None => Standing::InForce(format!("version {version}, {in_force}/{ready} replicas")),
-        Some(first) => Standing::Waiting(format!(
-            "version {version} is in force on {in_force}/{ready} replicas; {}: {}",
-            first.pod, first.why
-        )),
+        Some(first) => {
+            let why =
+                format!("version {version} is in force on {in_force}/{ready} replicas; {}: {}", first.pod, first.why);
+            if *in_force > 0 { Standing::Partly(why) } else { Standing::Waiting(why) }
+        }
     }
 }
 
-/// Why the Gateway cannot be reached where it should be.
-fn unmet_address(
-    inputs: &Inputs,
-    key: &GatewayKey,
-    resources: &NamespacedName,
-    assigned: &[String],
-) -> Option<(Reason, String)> {
-    let gateway = inputs.gateways.get(&NamespacedName::from(key))?;
-    let asked = gateway.spec.addresses.iter().flatten().filter_map(|address| address.value.as_deref());
-    let missing: Vec<&str> =
-        asked.filter(|asked| !asked.is_empty() && !assigned.iter().any(|one| one == asked)).collect();
-    if !missing.is_empty() {
-        let message = format!(
-            "spec.addresses asks for {}, which Service {resources} was not given; ask for another, or leave it out",
-            missing.join(", ")
-        );
-        return Some((Reason::AddressNotUsable, message));
-    }
-    assigned.is_empty().then(|| {
-        let message = format!(
-            "Service {resources} has no address yet; a load balancer must give it one, or set spec.service.type of GatewayParameters"
-        );
-        (Reason::AddressNotAssigned, message)
-    })
-}
-
-/// Where a Service can be reached, in its own order.
-fn assigned(service: &Service) -> Vec<String> {
-    let spec = service.spec.as_ref();
-    if spec.and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer") {
-        let ingress = service.status.as_ref().and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref());
-        return ingress
-            .into_iter()
-            .flatten()
-            .filter_map(|one| one.ip.clone().or_else(|| one.hostname.clone()))
-            .collect();
-    }
-    let cluster_ips = spec.and_then(|spec| spec.cluster_ips.clone()).unwrap_or_default();
-    cluster_ips.into_iter().filter(|address| address != "None").collect()
-}
-
-fn status_of(value: String) -> GatewayStatusAddresses {
-    let r#type = if value.parse::<IpAddr>().is_ok() { "IPAddress" } else { "Hostname" };
-    GatewayStatusAddresses { r#type: Some(r#type.to_owned()), value }
+/// How many pods of each Gateway take traffic; at least one, for somebody has to count.
+pub(crate) fn replicas(inputs: &Inputs, resources: impl Fn(&GatewayKey) -> String) -> BTreeMap<GatewayKey, u32> {
+    let count = |name: &NamespacedName| {
+        let key = GatewayKey::from(name);
+        let service = NamespacedName::new(Arc::clone(&key.namespace), resources(&key));
+        let ready = u32::try_from(ready_pods(inputs, &service).len()).unwrap_or(u32::MAX);
+        (key, ready.max(1))
+    };
+    inputs.gateways.keys().map(count).collect()
 }
 
 /// Pods that the Service sends traffic to.
@@ -189,7 +164,7 @@ mod tests {
         let pods = in_force_on.iter().map(|name| (Arc::from(*name), pod.clone())).collect();
         let fleet = Fleet { target, listeners: BTreeSet::new(), pods };
         let resources = NamespacedName::new("ns", "portcullis-g");
-        stance(&world(objects), &GatewayKey::new("ns", "g"), &resources, Some(&fleet), None)
+        stance(&world(objects), &GatewayKey::new("ns", "g"), &resources, false, Some(&fleet), None)
     }
 
     #[test]
@@ -210,7 +185,7 @@ mod tests {
     #[test]
     fn one_replica_that_lags_is_named() {
         let objects = [gateway(&json!([])), service(&json!([{ "ip": "1.2.3.4" }])), slice(&[("a", true), ("b", true)])];
-        let Standing::Waiting(why) = standing(&objects, &["a"]).ack.standing else { panic!() };
+        let Standing::Partly(why) = standing(&objects, &["a"]).ack.standing else { panic!() };
         assert!(why.contains("1/2 replicas; b:"), "{why}");
     }
 

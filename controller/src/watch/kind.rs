@@ -4,7 +4,7 @@ use kube::api::{ApiResource, GroupVersionKind};
 use portcullis_translate::Kind;
 
 /// The kinds whose objects are all followed. Secrets and ConfigMaps are held one by one: see [`super::hold`].
-pub(crate) const FOLLOWED: [Kind; 15] = [
+pub(crate) const FOLLOWED: [Kind; 19] = [
     Kind::GatewayClass,
     Kind::Gateway,
     Kind::HttpRoute,
@@ -20,6 +20,10 @@ pub(crate) const FOLLOWED: [Kind; 15] = [
     Kind::EndpointSlice,
     Kind::GatewayParameters,
     Kind::Backend,
+    Kind::RateLimitPolicy,
+    Kind::AuthPolicy,
+    Kind::XBackend,
+    Kind::ClusterTrustBundle,
 ];
 
 /// Whether the controller can work without the kind.
@@ -34,12 +38,15 @@ pub(crate) fn resource(kind: Kind) -> ApiResource {
 
 /// The versions in which the kind is looked for, best first. They differ in nothing that is read.
 pub(crate) fn resources(kind: Kind) -> Vec<ApiResource> {
-    let mut all = vec![resource(kind)];
-    if kind == Kind::ReferenceGrant {
+    let older: &[&str] = match kind {
         // Before Gateway API 1.5 there was no other.
-        all.push(resource_in(kind, "gateway.networking.k8s.io/v1beta1"));
-    }
-    all
+        Kind::ReferenceGrant => &["gateway.networking.k8s.io/v1beta1"],
+        // Before Kubernetes 1.37, where a feature gate allows it.
+        Kind::ClusterTrustBundle => &["certificates.k8s.io/v1beta1", "certificates.k8s.io/v1alpha1"],
+        _ => &[],
+    };
+    let older = older.iter().map(|version| resource_in(kind, version));
+    std::iter::once(resource(kind)).chain(older).collect()
 }
 
 fn resource_in(kind: Kind, api_version: &str) -> ApiResource {
@@ -72,6 +79,10 @@ fn plural(kind: Kind) -> &'static str {
         Kind::ConfigMap => "configmaps",
         Kind::GatewayParameters => "gatewayparameters",
         Kind::Backend => "backends",
+        Kind::RateLimitPolicy => "ratelimitpolicies",
+        Kind::AuthPolicy => "authpolicies",
+        Kind::XBackend => "xbackends",
+        Kind::ClusterTrustBundle => "clustertrustbundles",
     }
 }
 

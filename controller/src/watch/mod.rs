@@ -9,8 +9,9 @@ mod definitions;
 mod held;
 mod holder;
 mod kind;
+mod labelled;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use kube::api::DynamicObject;
 use kube::core::Status;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
+use portcullis_ir::{Issuer, IssuerKey};
 use portcullis_translate::{Definition, InvalidObject, Kind, Object, ObjectRef};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -28,6 +30,7 @@ pub(crate) use definitions::follow_definitions;
 pub(crate) use held::hold;
 use kind::resources;
 pub(crate) use kind::{FOLLOWED, is_optional, resource};
+pub(crate) use labelled::follow_labelled;
 
 use crate::metrics::Metrics;
 use crate::pause::Pause;
@@ -52,8 +55,18 @@ pub(crate) enum Change {
     Missing(Kind),
     /// What the definition of a kind of the Gateway API says of itself, or that there is none.
     Defined(Kind, Option<Definition>),
+    /// A Secret that carries the label of API keys is there.
+    Labelled(Object),
+    /// It is gone, or carries the label no more.
+    Unlabelled(ObjectRef),
+    /// Of these the list is complete.
+    LabelledListed(HashSet<ObjectRef>),
     /// The definitions may not be read, and why.
     Unreadable(Arc<str>),
+    /// All that was fetched of issuers.
+    Issuers(BTreeMap<IssuerKey, Arc<Issuer>>),
+    /// What was fetched of one; none: it is not kept any more.
+    Issuer(IssuerKey, Option<Arc<Issuer>>),
 }
 
 /// Follows all objects of a kind, until nobody takes changes any more.
@@ -125,9 +138,17 @@ impl Change {
     /// The object that changed; none if many did.
     fn reference(&self) -> Option<ObjectRef> {
         match self {
-            Self::Apply(object) => Some(object.reference()),
-            Self::Invalid(reference, _) | Self::Remove(reference) => Some(reference.clone()),
-            Self::Listed(..) | Self::Missing(_) | Self::Defined(..) | Self::Unreadable(_) => None,
+            Self::Apply(object) | Self::Labelled(object) => Some(object.reference()),
+            Self::Invalid(reference, _) | Self::Remove(reference) | Self::Unlabelled(reference) => {
+                Some(reference.clone())
+            }
+            Self::Listed(..)
+            | Self::Missing(_)
+            | Self::Defined(..)
+            | Self::LabelledListed(_)
+            | Self::Unreadable(_)
+            | Self::Issuers(_)
+            | Self::Issuer(..) => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use kube::api::PostParams;
-use portcullis_apiserver::{ApiServer, Bundle, CrdSet, install, uninstall};
+use portcullis_apiserver::{ApiServer, Bundle, CrdSet, install, uninstall, until};
 use serde_json::json;
 
 use crate::support::World;
@@ -124,4 +124,54 @@ async fn the_newest_release_is_served() {
     world.settles("HTTPRoute", "web", "Accepted=True").await;
     world.settles("HTTPRoute", "web", "ResolvedRefs=True").await;
     running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn x_backends_are_told_in_the_words_of_the_release_that_is_installed() {
+    for (name, bundle, port, list, reference) in [
+        ("x-older", Bundle::V1_6_3, "port", "parents", "parentRef"),
+        ("x-newest", Bundle::V1_7_0, "number", "ancestors", "ancestorRef"),
+    ] {
+        let world = World::on(name, ApiServer::start_with(&[CrdSet::Experimental(bundle), CrdSet::Portcullis])).await;
+        let (running, _proxy) = world.controller().await;
+        world.gateway().await;
+        let backend = "
+apiVersion: gateway.networking.x-k8s.io/v1alpha1
+kind: XBackend
+metadata: {name: out}
+spec: {type: ExternalHostname, externalHostname: {hostname: api.example.com}, port: {PORT: 443}}
+";
+        world.apply(&backend.replace("PORT", port)).await;
+        world.route("web", "/").await;
+        let to = json!({"group": "gateway.networking.x-k8s.io", "kind": "XBackend", "name": "out"});
+        world.patch("HTTPRoute", "web", json!({"spec": {"rules": [{"backendRefs": [to]}]}})).await;
+        world.settles("HTTPRoute", "web", "ResolvedRefs=True").await;
+        let told = async |expected: serde_json::Value| {
+            until(&format!("the XBackend is told {expected}"), async || {
+                let object = world.get("XBackend", "out").await.unwrap_or_default();
+                let entries = object["status"][list].as_array().cloned().unwrap_or_default();
+                let entry = |one: &serde_json::Value| {
+                    let accepted = &one["conditions"][0];
+                    json!([
+                        one["controllerName"],
+                        one[reference]["name"],
+                        accepted["type"],
+                        accepted["status"],
+                        accepted["reason"]
+                    ])
+                };
+                let found = json!(entries.iter().map(entry).collect::<Vec<_>>());
+                if found == expected { Ok(()) } else { Err(object["status"].to_string()) }
+            })
+            .await;
+        };
+        let us = &world.controller_name;
+        told(json!([[us, "gw", "Accepted", "True", "Accepted"]])).await;
+        world.patch("XBackend", "out", json!({"spec": {"protocol": "MCP"}})).await;
+        told(json!([[us, "gw", "Accepted", "False", "UnsupportedValue"]])).await;
+        world.settles("HTTPRoute", "web", "ResolvedRefs=False:InvalidBackend").await;
+        world.delete("HTTPRoute", "web").await;
+        told(json!([])).await;
+        running.shutdown().await;
+    }
 }

@@ -6,12 +6,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod addresses;
 mod bystanders;
 mod classes;
 mod faults;
 mod invalid;
 mod kinds;
 mod leases;
+mod policies;
 mod programmed;
 mod provisioning;
 mod quiet;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::World;
 
 /// What a load balancer and the endpoint controller would write: an address, and which pods are ready.
-async fn reachable(world: &World, pods: &[&str]) {
+pub(crate) async fn reachable(world: &World, pods: &[&str]) {
     let name = resource_name(world.name, "gw");
     world.appears("Service", &name).await;
     world.patch_status("Service", &name, json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}})).await;

@@ -31,9 +31,10 @@ pub(crate) fn bind_addresses(gateway: &Gateway, settings: &Settings) -> Result<V
         return Err(InvalidAddress::TooMany);
     }
     for GatewayAddresses { r#type, value } in gateway.spec.addresses.iter().flatten() {
-        match r#type.as_deref().unwrap_or("IPAddress") {
-            "IPAddress" => {}
-            other => return Err(InvalidAddress::Type(other.to_owned())),
+        // What an address is reached from is for whoever gives the Service its addresses.
+        match portcullis_crds::split_routability(r#type.as_deref()) {
+            ("IPAddress", _) => {}
+            (other, _) => return Err(InvalidAddress::Type(other.to_owned())),
         }
         if let Some(raw) = value.as_deref().filter(|raw| !raw.is_empty()) {
             addresses.push(raw.parse::<IpAddr>().map_err(|_| InvalidAddress::Value(raw.to_owned()))?);

@@ -74,11 +74,7 @@ pub(crate) fn attach(
 
 /// Attachments to the listeners of one Gateway, of all parentRefs together, in the order that [`Attachment`]s keep.
 pub(crate) fn attachments(listeners: &BTreeMap<ListenerKey, Vec<RouteHostname>>) -> Vec<Attachment> {
-    let attachment = |(listener, hostnames): (&ListenerKey, &Vec<RouteHostname>)| Attachment {
-        listener: listener.clone(),
-        hostnames: hostnames.clone(),
-    };
-    listeners.iter().map(attachment).collect()
+    listeners.iter().map(|(listener, hostnames)| Attachment::new(listener.clone(), hostnames.clone())).collect()
 }
 
 fn allows(reader: &Reader<'_, '_>, namespace: &Arc<str>, parent: &AttachPoints, takes: &Takes) -> bool {

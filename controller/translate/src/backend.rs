@@ -9,9 +9,11 @@ use portcullis_ir::{Backend, BackendKey, BackendKind, Endpoints, Protocol, Route
 use crate::condition::Reason;
 use crate::filter_view::RefView;
 use crate::grants::{From, To, permitted};
+use crate::listener::GATEWAY_GROUP;
 use crate::service;
 use crate::tls_policy;
 use crate::world::Reader;
+use crate::x_backend;
 use crate::{Kind, NamespacedName, ObjectRef};
 
 /// How long connecting may take where no object says otherwise.
@@ -39,23 +41,25 @@ pub(crate) enum InvalidReference {
     NoPort { to: NamespacedName },
     #[error("Service {to} has no port {port}; it has {known}")]
     UnknownPort { to: NamespacedName, port: i32, known: String },
-    #[error("port {port} is not the port of every endpoint of Backend {to} ({known}); leave the port out")]
-    BackendPort { to: NamespacedName, port: i32, known: String },
+    #[error("port {port} is not the port of every endpoint of {kind} {to} ({known}); leave the port out")]
+    BackendPort { kind: BackendKind, to: NamespacedName, port: i32, known: String },
     #[error(
         "port {port} of Service {to} is {protocol}, which no {route} can use; use a {} port",
         route.transport().as_str()
     )]
     Transport { to: NamespacedName, port: u16, protocol: String, route: RouteKind },
-    #[error("Backend {to} is reached over TCP, which no {route} can use; use a Service with a UDP port")]
-    TransportOfBackend { to: NamespacedName, route: RouteKind },
+    #[error("{kind} {to} is reached over TCP, which no {route} can use; use a Service with a UDP port")]
+    TransportOfBackend { kind: BackendKind, to: NamespacedName, route: RouteKind },
     #[error(
         "appProtocol {protocol:?} of Service {to} port {port} is not supported; use kubernetes.io/h2c, kubernetes.io/ws or none"
     )]
     AppProtocol { to: NamespacedName, port: u16, protocol: String },
     #[error("Service {to} is of type ExternalName, which is not supported; use a Backend of portcullis.dev")]
     ExternalName { to: NamespacedName },
-    #[error("Backend {to} cannot be used: {why}")]
-    Broken { to: NamespacedName, why: String },
+    #[error("{kind} {to} has protocol TCP, which no {route} can use; use HTTP, or a TCPRoute")]
+    Streams { kind: BackendKind, to: NamespacedName, route: RouteKind },
+    #[error("{kind} {to} cannot be used: {why}")]
+    Broken { kind: BackendKind, to: NamespacedName, why: String },
 }
 
 impl InvalidReference {
@@ -67,7 +71,7 @@ impl InvalidReference {
             Self::NotFound { .. } | Self::NoPort { .. } | Self::UnknownPort { .. } | Self::BackendPort { .. } => {
                 Reason::BackendNotFound
             }
-            Self::Transport { .. } | Self::AppProtocol { .. } => Reason::UnsupportedProtocol,
+            Self::Transport { .. } | Self::AppProtocol { .. } | Self::Streams { .. } => Reason::UnsupportedProtocol,
             Self::Unreadable { .. } | Self::Broken { .. } => Reason::InvalidBackend,
         }
     }
@@ -77,14 +81,26 @@ impl InvalidReference {
 pub(crate) struct Resolver<'r, 'w, 'a> {
     reader: &'r Reader<'w, 'a>,
     from: RouteKind,
+    /// Group and kind of the object that refers, as ReferenceGrants name it.
+    referrer: (&'static str, &'static str),
     namespace: Arc<str>,
     used: BTreeSet<BackendKey>,
+    /// XBackends, which are told by whom they are used.
+    named: BTreeSet<NamespacedName>,
 }
 
 impl<'r, 'w, 'a> Resolver<'r, 'w, 'a> {
     /// For references that a route of `namespace` makes.
     pub(crate) fn new(reader: &'r Reader<'w, 'a>, from: RouteKind, namespace: &Arc<str>) -> Self {
-        Self { reader, from, namespace: Arc::clone(namespace), used: BTreeSet::new() }
+        let (used, named) = (BTreeSet::new(), BTreeSet::new());
+        let referrer = (GATEWAY_GROUP, from.as_str());
+        Self { reader, from, referrer, namespace: Arc::clone(namespace), used, named }
+    }
+
+    /// For references that an AuthPolicy of `namespace` makes.
+    pub(crate) fn of_policy(reader: &'r Reader<'w, 'a>, namespace: &Arc<str>) -> Self {
+        let referrer = (portcullis_crds::GROUP, Kind::AuthPolicy.as_str());
+        Self { referrer, ..Self::new(reader, RouteKind::HttpRoute, namespace) }
     }
 
     pub(crate) fn resolve(&mut self, view: RefView<'_>) -> Result<BackendKey, InvalidReference> {
@@ -92,6 +108,7 @@ impl<'r, 'w, 'a> Resolver<'r, 'w, 'a> {
         let backend_kind = match (group.unwrap_or_default(), kind.unwrap_or("Service")) {
             ("", "Service") => BackendKind::Service,
             (portcullis_crds::GROUP, "Backend") => BackendKind::Backend,
+            (x_backend::GROUP, "XBackend") => BackendKind::XBackend,
             (group, kind) => {
                 return Err(InvalidReference::Kind { group: group.to_owned(), kind: kind.to_owned() });
             }
@@ -99,16 +116,21 @@ impl<'r, 'w, 'a> Resolver<'r, 'w, 'a> {
         let namespace = namespace.map_or_else(|| Arc::clone(&self.namespace), Arc::from);
         let to = NamespacedName::new(namespace, name);
         self.check_permitted(backend_kind, &to)?;
+        if backend_kind == BackendKind::XBackend {
+            self.named.insert(to.clone());
+        }
         let key = match backend_kind {
             BackendKind::Service => self.service(to, port)?,
-            BackendKind::Backend => self.backend(to, port)?,
+            BackendKind::Backend => self.backend(backend_kind, Kind::Backend, to, port)?,
+            BackendKind::XBackend => self.backend(backend_kind, Kind::XBackend, to, port)?,
         };
         self.used.insert(key.clone());
         Ok(key)
     }
 
-    pub(crate) fn into_used(self) -> Vec<BackendKey> {
-        self.used.into_iter().collect()
+    /// Every backend that is used, and every XBackend that is named, usable or not.
+    pub(crate) fn finish(self) -> (Vec<BackendKey>, Vec<NamespacedName>) {
+        (self.used.into_iter().collect(), self.named.into_iter().collect())
     }
 
     /// Before anything is looked up: who may not refer to a namespace learns nothing about what is in it.
@@ -119,9 +141,11 @@ impl<'r, 'w, 'a> Resolver<'r, 'w, 'a> {
         let group = match kind {
             BackendKind::Service => "",
             BackendKind::Backend => portcullis_crds::GROUP,
+            BackendKind::XBackend => x_backend::GROUP,
         };
-        let from = From { group: "gateway.networking.k8s.io", kind: self.from.as_str(), namespace: &self.namespace };
-        let target = To { group, kind: kind_name(kind), namespace: &to.namespace, name: &to.name };
+        let (group_from, kind_from) = self.referrer;
+        let from = From { group: group_from, kind: kind_from, namespace: &self.namespace };
+        let target = To { group, kind: kind.as_str(), namespace: &to.namespace, name: &to.name };
         if permitted(from, target, &self.reader.grants(&to.namespace)) {
             Ok(())
         } else {
@@ -137,18 +161,27 @@ impl<'r, 'w, 'a> Resolver<'r, 'w, 'a> {
         Ok(BackendKey::new(BackendKind::Service, to.namespace, to.name, number, self.from.transport()))
     }
 
-    fn backend(&self, to: NamespacedName, port: Option<i32>) -> Result<BackendKey, InvalidReference> {
+    fn backend(
+        &self,
+        kind: BackendKind,
+        object: Kind,
+        to: NamespacedName,
+        port: Option<i32>,
+    ) -> Result<BackendKey, InvalidReference> {
         if self.from.transport() != Transport::Tcp {
-            return Err(InvalidReference::TransportOfBackend { to, route: self.from });
+            return Err(InvalidReference::TransportOfBackend { kind, to, route: self.from });
         }
-        let Some(plan) = self.reader.backend_plan(&to) else {
-            return Err(self.missing(BackendKind::Backend, Kind::Backend, to));
+        let Some(plan) = self.reader.backend_plan(kind, &to) else {
+            return Err(self.missing(kind, object, to));
         };
-        let usable = plan.usable().map_err(|why| InvalidReference::Broken { to: to.clone(), why })?;
+        let usable = plan.usable().map_err(|why| InvalidReference::Broken { kind, to: to.clone(), why })?;
+        if self.from.is_http() && !usable.speaks_http {
+            return Err(InvalidReference::Streams { kind, to, route: self.from });
+        }
         match port {
             Some(port) if usable.ports.iter().any(|known| i32::from(*known) != port) => {
                 let known = usable.ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                Err(InvalidReference::BackendPort { to, port, known })
+                Err(InvalidReference::BackendPort { kind, to, port, known })
             }
             _ => Ok(usable.key.clone()),
         }
@@ -185,10 +218,12 @@ pub(crate) fn compile(reader: &Reader<'_, '_>, key: &BackendKey, old: Option<&Co
                 (backend, Some(Endpoints { key: key.clone(), endpoints }))
             }
         },
-        BackendKind::Backend => match reader.backend_plan(&name).as_deref().map(|plan| plan.usable()) {
-            Some(Ok(usable)) => (usable.backend.clone(), usable.endpoints.clone()),
-            _ => return CompiledBackend::default(),
-        },
+        kind @ (BackendKind::Backend | BackendKind::XBackend) => {
+            match reader.backend_plan(kind, &name).as_deref().map(|plan| plan.usable()) {
+                Some(Ok(usable)) => (usable.backend.clone(), usable.endpoints.clone()),
+                _ => return CompiledBackend::default(),
+            }
+        }
     };
     let same = |old: Option<&Arc<Backend>>| old.filter(|old| ***old == backend).cloned();
     CompiledBackend {
@@ -197,12 +232,5 @@ pub(crate) fn compile(reader: &Reader<'_, '_>, key: &BackendKey, old: Option<&Co
             let old = old.and_then(|old| old.endpoints.as_ref()).filter(|old| ***old == endpoints);
             old.cloned().unwrap_or_else(|| Arc::new(endpoints))
         }),
-    }
-}
-
-fn kind_name(kind: BackendKind) -> &'static str {
-    match kind {
-        BackendKind::Service => "Service",
-        BackendKind::Backend => "Backend",
     }
 }

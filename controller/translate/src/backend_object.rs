@@ -8,8 +8,11 @@ use portcullis_ir::{Backend, BackendKey, BackendTls, Endpoint, Endpoints, Host, 
 
 use crate::backend::CONNECT_TIMEOUT;
 use crate::condition::{ConditionType, Reason, Verdict};
+use crate::parents::list;
+use crate::tls_policy::InvalidCaRef;
 use crate::trust::{self, MAX_CA_REFS, MAX_NAMES, Roots};
 use crate::world::Reader;
+use crate::x_backend_plan::InvalidXBackend;
 use crate::{NamespacedName, duration};
 
 const MAX_ENDPOINTS: usize = 16;
@@ -19,7 +22,9 @@ const CONNECT_TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_mill
 /// What a Backend object comes to, for routes and for its own status.
 #[derive(Debug, PartialEq)]
 pub(crate) struct BackendPlan {
-    usable: Result<UsableBackend, InvalidBackend>,
+    pub(crate) usable: Result<UsableBackend, InvalidBackend>,
+    /// References of an XBackend to CA certificates that cannot be used. The others still count.
+    pub(crate) unresolved: Vec<InvalidCaRef>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -31,6 +36,8 @@ pub(crate) struct UsableBackend {
     pub(crate) backend: Backend,
     /// For addresses; names are resolved by the data plane.
     pub(crate) endpoints: Option<Endpoints>,
+    /// Whether requests can be sent, and not bytes alone.
+    pub(crate) speaks_http: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,12 +70,15 @@ pub(crate) enum InvalidBackend {
     TooMuchTls,
     #[error("ConfigMap {name} with CA certificates {problem}")]
     CaCertificate { name: NamespacedName, problem: String },
+    #[error(transparent)]
+    X(InvalidXBackend),
 }
 
 impl InvalidBackend {
     fn condition(&self) -> (ConditionType, Reason) {
         match self {
             Self::CaCertificate { .. } => (ConditionType::ResolvedRefs, Reason::InvalidCaCertificateRef),
+            Self::X(error) => error.condition(),
             _ => (ConditionType::Accepted, Reason::Invalid),
         }
     }
@@ -90,6 +100,10 @@ impl BackendPlan {
                 *verdict = Verdict::no(kind, reason, error.to_string());
             }
         }
+        if let Some(first) = self.unresolved.first() {
+            let message = list(self.unresolved.iter().map(|one| format!("spec.tls.{one}")));
+            verdicts[1] = Verdict::no(ConditionType::ResolvedRefs, first.reason(), message);
+        }
         verdicts
     }
 }
@@ -99,7 +113,7 @@ pub(crate) fn compile(reader: &Reader<'_, '_>, name: &NamespacedName) -> Backend
         Some(object) => usable(reader, name, &object.spec),
         None => Err(InvalidBackend::NoEndpoints),
     };
-    BackendPlan { usable }
+    BackendPlan { usable, unresolved: Vec::new() }
 }
 
 fn usable(
@@ -151,7 +165,7 @@ fn usable(
     addresses.sort_unstable();
     addresses.dedup();
     let endpoints = (!addresses.is_empty()).then(|| Endpoints { key: key.clone(), endpoints: addresses });
-    Ok(UsableBackend { key, ports, backend, endpoints })
+    Ok(UsableBackend { key, ports, backend, endpoints, speaks_http: true })
 }
 
 fn parse_timeout(raw: &str) -> Result<Duration, InvalidBackend> {

@@ -16,6 +16,7 @@ use crate::condition::Reason;
 use crate::grants::{From, To, permitted};
 use crate::listener::GATEWAY_GROUP;
 use crate::tls::{InvalidPem, trusted_roots};
+use crate::trust_bundle::{self, InvalidBundle};
 use crate::world::World;
 use crate::{Kind, NamespacedName, ObjectRef};
 
@@ -60,7 +61,9 @@ enum InvalidCaRef {
     TooMany,
     #[error("caCertificateRefs name more than {MAX_ROOTS} certificates together; keep those that are needed")]
     TooManyRoots,
-    #[error("{kind} of group {group:?} holds no CA certificates; use a ConfigMap")]
+    #[error(
+        "{kind} of group {group:?} holds no CA certificates; use a ConfigMap, or a ClusterTrustBundle of certificates.k8s.io"
+    )]
     Kind { group: String, kind: String },
     #[error("ConfigMap {0} is in another namespace that does not allow it; add a ReferenceGrant there")]
     NotPermitted(NamespacedName),
@@ -72,6 +75,8 @@ enum InvalidCaRef {
     NoKey(NamespacedName),
     #[error("ConfigMap {name} is invalid: {error}")]
     Content { name: NamespacedName, error: InvalidPem },
+    #[error("{0}")]
+    Bundle(InvalidBundle),
 }
 
 impl InvalidCaRef {
@@ -80,6 +85,7 @@ impl InvalidCaRef {
         match self {
             Self::Kind { .. } => Reason::InvalidCaCertificateKind,
             Self::NotPermitted(_) => Reason::RefNotPermitted,
+            Self::Bundle(error) => error.reason(Reason::InvalidCaCertificateKind),
             _ => Reason::InvalidCaCertificateRef,
         }
     }
@@ -222,7 +228,15 @@ fn resolve_one(
     own_namespace: &Arc<str>,
     reference: &CaRef<'_>,
 ) -> Result<Arc<[Box<[u8]>]>, InvalidCaRef> {
-    let CaRef { group, kind, .. } = *reference;
+    let CaRef { group, kind, name, namespace } = *reference;
+    if (group, kind) == (trust_bundle::GROUP, "ClusterTrustBundle") {
+        // Nobody has to grant what everybody may read.
+        let roots = match namespace {
+            Some(_) => Err(InvalidBundle::Namespace(name.to_owned())),
+            None => trust_bundle::roots(name, &world.trust_bundle(name)),
+        };
+        return roots.map(Arc::from).map_err(InvalidCaRef::Bundle);
+    }
     let Some(name) = reference.config_map(own_namespace) else {
         return Err(InvalidCaRef::Kind { group: group.to_owned(), kind: kind.to_owned() });
     };
@@ -244,7 +258,7 @@ fn resolve_one(
     let result = match parsed.get(&name) {
         Some((seen, result)) if Arc::ptr_eq(seen, object) => result.clone(),
         _ => {
-            let result = trusted_roots(pem.as_bytes()).map(Arc::from);
+            let result = trusted_roots(pem.as_bytes(), CA_KEY).map(Arc::from);
             parsed.insert(name.clone(), (Arc::clone(object), result.clone()));
             result
         }

@@ -15,6 +15,14 @@ pub enum ConditionType {
     PartiallyInvalid,
     InsecureFrontendValidationMode,
     SupportedVersion,
+    /// On Gateways, ListenerSets and routes (GEP-713): a RateLimitPolicy reaches the object.
+    RateLimitPolicyAffected,
+    /// As `RateLimitPolicyAffected`.
+    AuthPolicyAffected,
+    /// On policies and their targets: less is asked of clients than would be without the policy.
+    AuthenticationDowngraded,
+    /// Of Gateway API 1.7, where an address has a `routability`.
+    AddressesAssigned,
 }
 
 /// The reasons that we give.
@@ -23,6 +31,7 @@ pub enum Reason {
     Accepted,
     AddressNotAssigned,
     AddressNotUsable,
+    AddressesAssigned,
     BackendNotFound,
     ConfigurationChanged,
     Conflicted,
@@ -47,14 +56,24 @@ pub enum Reason {
     NoValidCaCertificate,
     NotAllowed,
     NotAllowedByListeners,
+    NotAssigned,
     OverlappingHostnames,
+    /// Of a policy that nothing of which counts, because others do (GEP-713).
+    Overridden,
     ParentNotAccepted,
     ParentNotProgrammed,
+    /// Of a policy: some replicas execute it, and not all.
+    PartiallyProgrammed,
+    PartiallyAssigned,
     Pending,
     PortUnavailable,
     Programmed,
     ProtocolConflict,
+    /// Of a policy: it is on its way to the replicas.
+    Reconciling,
     RefNotPermitted,
+    /// Not in the specification: a policy drops what it would inherit.
+    RequirementDropped,
     ResolvedRefs,
     SupportedVersion,
     TargetNotFound,
@@ -91,7 +110,7 @@ impl Verdict {
 }
 
 impl ConditionType {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Accepted,
         Self::Programmed,
         Self::ResolvedRefs,
@@ -100,6 +119,10 @@ impl ConditionType {
         Self::PartiallyInvalid,
         Self::InsecureFrontendValidationMode,
         Self::SupportedVersion,
+        Self::RateLimitPolicyAffected,
+        Self::AuthPolicyAffected,
+        Self::AuthenticationDowngraded,
+        Self::AddressesAssigned,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -112,6 +135,10 @@ impl ConditionType {
             Self::PartiallyInvalid => "PartiallyInvalid",
             Self::InsecureFrontendValidationMode => "InsecureFrontendValidationMode",
             Self::SupportedVersion => "SupportedVersion",
+            Self::RateLimitPolicyAffected => "portcullis.dev/RateLimitPolicyAffected",
+            Self::AuthPolicyAffected => "portcullis.dev/AuthPolicyAffected",
+            Self::AuthenticationDowngraded => "portcullis.dev/AuthenticationDowngraded",
+            Self::AddressesAssigned => "AddressesAssigned",
         }
     }
 }
@@ -122,6 +149,7 @@ impl Reason {
             Self::Accepted => "Accepted",
             Self::AddressNotAssigned => "AddressNotAssigned",
             Self::AddressNotUsable => "AddressNotUsable",
+            Self::AddressesAssigned => "AddressesAssigned",
             Self::BackendNotFound => "BackendNotFound",
             Self::ConfigurationChanged => "ConfigurationChanged",
             Self::Conflicted => "Conflicted",
@@ -145,9 +173,15 @@ impl Reason {
             Self::NoValidCaCertificate => "NoValidCACertificate",
             Self::NotAllowed => "NotAllowed",
             Self::NotAllowedByListeners => "NotAllowedByListeners",
+            Self::NotAssigned => "NotAssigned",
             Self::OverlappingHostnames => "OverlappingHostnames",
+            Self::Overridden => "Overridden",
+            Self::PartiallyProgrammed => "PartiallyProgrammed",
+            Self::Reconciling => "Reconciling",
+            Self::RequirementDropped => "RequirementDropped",
             Self::ParentNotAccepted => "ParentNotAccepted",
             Self::ParentNotProgrammed => "ParentNotProgrammed",
+            Self::PartiallyAssigned => "PartiallyAssigned",
             Self::Pending => "Pending",
             Self::PortUnavailable => "PortUnavailable",
             Self::Programmed => "Programmed",

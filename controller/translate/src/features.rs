@@ -1,11 +1,10 @@
 //! What a GatewayClass publishes as `supportedFeatures`: what the cluster's definitions carry, for the API server drops
 //! every field that they lack.
 //!
-//! Names and channels are those of Gateway API's `pkg/features`. Left out are those that no release tests and that are
-//! not served (`GatewayAddressRoutability`, `GatewayAddressRoutabilityCluster`, `GatewayListenerFilters`,
-//! `ClusterTrustBundle`), and whatever is of meshes.
+//! Names and channels are those of Gateway API's `pkg/features`. Left out are what no release tests and
+//! is not served (`GatewayListenerFilters`), and whatever is of meshes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Kind;
 use crate::installed::{Definition, Installed, NEWEST, OLDEST, Release};
@@ -25,6 +24,9 @@ struct Feature {
 /// Before every release: what a definition is taken for that says none.
 const UNKNOWN: Release = Release::new(0, 0);
 const NEVER: Release = Release::new(u32::MAX, u32::MAX);
+pub(crate) const ROUTABILITY: &str = "GatewayAddressRoutability";
+/// "MUST be advertised only when the API is present" (GEP-5075).
+const CLUSTER_TRUST_BUNDLE: &str = "ClusterTrustBundle";
 
 /// What every release has.
 const fn core(kind: Kind, name: &'static str) -> Feature {
@@ -47,6 +49,12 @@ impl Feature {
         self
     }
 
+    /// In no release's standard channel yet.
+    const fn experimental(mut self) -> Self {
+        self.standard_since = NEVER;
+        self
+    }
+
     const fn standard_since(mut self, minor: u32) -> Self {
         self.standard_since = Release::new(minor, 0);
         self
@@ -63,14 +71,17 @@ impl Feature {
 ///
 /// `HTTPRouteDestinationPortMatching` and `TLSRouteModeMixed` are marked experimental in 1.6, and need no field that its
 /// standard channel lacks: they are served there as well, and the suite fails whoever mixes modes without saying so.
-const FEATURES: [Feature; 53] = [
+const FEATURES: [Feature; 56] = [
     extended(Kind::BackendTlsPolicy, "BackendTLSPolicy"),
     extended(Kind::BackendTlsPolicy, "BackendTLSPolicySANValidation"),
+    extended(Kind::Gateway, "ClusterTrustBundle").since(7, 0).experimental(),
     core(Kind::GrpcRoute, "GRPCRoute"),
     extended(Kind::GrpcRoute, "GRPCRouteNamedRouteRule"),
     extended(Kind::GrpcRoute, "GRPCRouteRequestHeaderModifier").since(7, 0),
     core(Kind::Gateway, "Gateway"),
     extended(Kind::Gateway, "GatewayAddressEmpty"),
+    extended(Kind::Gateway, "GatewayAddressRoutability").since(7, 0).experimental(),
+    extended(Kind::Gateway, "GatewayAddressRoutabilityCluster").since(7, 0).experimental(),
     extended(Kind::Gateway, "GatewayBackendClientCertificate"),
     extended(Kind::Gateway, "GatewayFrontendClientCertificateValidation"),
     extended(Kind::Gateway, "GatewayFrontendClientCertificateValidationInsecureFallback"),
@@ -119,8 +130,8 @@ const FEATURES: [Feature; 53] = [
     extended(Kind::UdpRoute, "UDPRoute"),
 ];
 
-/// What is supported with these definitions, in ascending order.
-pub(crate) fn supported(installed: &Installed) -> Vec<&'static str> {
+/// What is supported with these definitions, in ascending order. `absent` are kinds that the API server does not have.
+pub(crate) fn supported(installed: &Installed, absent: &BTreeSet<Kind>) -> Vec<&'static str> {
     let newest = Definition { bundle: Some(format!("v1.{}.0", NEWEST.minor).into()), channel: None };
     // Without these two kinds nothing works at all.
     let least = BTreeMap::from([Kind::Gateway, Kind::HttpRoute].map(|kind| (kind, Definition::default())));
@@ -130,7 +141,9 @@ pub(crate) fn supported(installed: &Installed) -> Vec<&'static str> {
         Installed::Definitions(definitions) => definitions.get(&kind),
     };
     let carried = |feature: &&Feature| definition(feature.kind).is_some_and(|one| feature.is_carried_by(one));
-    FEATURES.iter().filter(carried).map(|feature| feature.name).collect()
+    let served =
+        |feature: &&Feature| feature.name != CLUSTER_TRUST_BUNDLE || !absent.contains(&Kind::ClusterTrustBundle);
+    FEATURES.iter().filter(carried).filter(served).map(|feature| feature.name).collect()
 }
 
 /// All that any release's definitions carry.
@@ -142,6 +155,10 @@ pub fn all_features() -> impl Iterator<Item = &'static str> {
 mod tests {
     use super::*;
     use crate::installed::GATEWAY_API;
+
+    fn supported(installed: &Installed) -> Vec<&'static str> {
+        super::supported(installed, &BTreeSet::new())
+    }
 
     fn all_of(bundle: &str, channel: &str) -> Installed {
         let definition = Definition { bundle: Some(bundle.into()), channel: Some(channel.into()) };
@@ -167,9 +184,9 @@ mod tests {
 
     #[test]
     fn each_release_and_channel_has_its_own() {
-        // As `pkg/features` counts them, without meshes; of 1.7.0 without the four that are not served.
+        // As `pkg/features` counts them, without meshes; of 1.7.0 without the one that is not served.
         assert_eq!(supported(&all_of("v1.6.3", "experimental")).len(), 48);
-        assert_eq!(supported(&all_of("v1.7.0", "experimental")).len(), 50);
+        assert_eq!(supported(&all_of("v1.7.0", "experimental")).len(), 53);
         let (more, less) = change(&all_of("v1.6.3", "standard"), &all_of("v1.6.3", "experimental"));
         assert_eq!(more, ["HTTPRouteRetry", "HTTPRouteRetryBackendTimeout", "HTTPRouteRetryConnectionError"]);
         assert!(less.is_empty());
@@ -181,9 +198,20 @@ mod tests {
             "HTTPRouteRetryCodes",
         ];
         assert_eq!((more, less), (new.to_vec(), vec!["HTTPRouteRetry", "HTTPRouteRetryBackendTimeout"]));
-        assert_eq!(change(&all_of("v1.7.0", "standard"), &all_of("v1.7.0", "experimental")), (vec![], vec![]));
+        let (more, less) = change(&all_of("v1.7.0", "standard"), &all_of("v1.7.0", "experimental"));
+        let new = ["ClusterTrustBundle", "GatewayAddressRoutability", "GatewayAddressRoutabilityCluster"];
+        assert_eq!((more, less), (new.to_vec(), vec![]));
         let renamed = change(&all_of("v1.6.2", "standard"), &all_of("v1.6.3", "standard"));
         assert_eq!(renamed, (vec!["GatewayInfrastructure"], vec!["GatewayInfrastructurePropagation"]));
+    }
+
+    #[test]
+    fn bundles_are_published_only_where_the_api_server_has_them() {
+        let absent = BTreeSet::from([Kind::ClusterTrustBundle]);
+        let features = super::supported(&all_of("v1.7.0", "experimental"), &absent);
+        let mut all = supported(&all_of("v1.7.0", "experimental"));
+        all.retain(|feature| *feature != CLUSTER_TRUST_BUNDLE);
+        assert_eq!(features, all);
     }
 
     #[test]

@@ -6,7 +6,8 @@
 
 use http::HeaderName;
 use portcullis_ir::{
-    BackendKey, Filter, Fraction, Host, Mirror, PathRewrite, PathView as RequestPath, Redirect, Target, UrlRewrite,
+    BackendKey, Failure, Filter, Fraction, Host, Mirror, PathRewrite, PathView as RequestPath, Redirect, Target,
+    UrlRewrite,
 };
 
 use crate::condition::Reason;
@@ -41,6 +42,23 @@ pub(crate) enum Place {
     BackendRef {
         prefixes: bool,
     },
+}
+
+/// What names a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    Mirror,
+    ExternalAuth,
+}
+
+impl Named {
+    /// For places in conditions.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Mirror => "mirror",
+            Self::ExternalAuth => "externalAuth",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,12 +120,12 @@ impl InvalidFilter {
     }
 }
 
-/// `mirror` resolves a mirror's target; none when it is invalid, which drops that mirror alone ("this BackendRef is
+/// `resolve` resolves what a filter names; none when it is invalid, which drops a mirror alone ("this BackendRef is
 /// invalid and must be dropped from the Gateway", `HTTPRequestMirrorFilter.backendRef`).
 pub(crate) fn translate<'a>(
     views: impl IntoIterator<Item = FilterView<'a>>,
     place: Place,
-    mirror: &mut dyn FnMut(RefView<'_>) -> Option<BackendKey>,
+    resolve: &mut dyn FnMut(RefView<'_>, Named) -> Option<BackendKey>,
 ) -> Result<Filters, InvalidFilter> {
     let views: Vec<_> = views.into_iter().collect();
     if views.len() > MAX_FILTERS {
@@ -130,7 +148,7 @@ pub(crate) fn translate<'a>(
             FilterKind::RequestMirror => {
                 let view = view.mirror.as_ref().ok_or_else(empty)?;
                 let share = share(view)?;
-                if let Some(key) = mirror(view.backend) {
+                if let Some(key) = resolve(view.backend, Named::Mirror) {
                     all.filters.push(Filter::Mirror(Mirror { target: Target::Backend(key), share }));
                 }
             }
@@ -145,7 +163,11 @@ pub(crate) fn translate<'a>(
                 all.filters.push(Filter::Cors(cors::translate(view.cors.as_ref().ok_or_else(empty)?)?));
             }
             FilterKind::ExternalAuth => {
-                return Err(external_auth::refuse(view.external_auth.as_ref().ok_or_else(empty)?).into());
+                let view = view.external_auth.as_ref().ok_or_else(empty)?;
+                // Unlike a mirror, what cannot be asked denies.
+                let backend = resolve(view.backend, Named::ExternalAuth)
+                    .map_or(Target::Invalid(Failure::InvalidBackend), Target::Backend);
+                all.filters.push(Filter::ExternalAuth(Box::new(external_auth::translate(view, backend)?)));
             }
             FilterKind::ExtensionRef => {
                 let (group, kind, name) = view.extension.ok_or_else(empty)?;
@@ -167,8 +189,11 @@ fn check_together(views: &[FilterView<'_>], place: Place) -> Result<(), InvalidF
         if !many && views[..at].iter().any(|earlier| earlier.kind == view.kind) {
             return Err(InvalidFilter::Repeated(view.kind.as_str()));
         }
-        // A preflight is answered before a backend is chosen.
-        let whole = matches!(view.kind, FilterKind::RequestMirror | FilterKind::RequestRedirect | FilterKind::Cors);
+        // A preflight is answered, and a service asked, before a backend is chosen.
+        let whole = matches!(
+            view.kind,
+            FilterKind::RequestMirror | FilterKind::RequestRedirect | FilterKind::Cors | FilterKind::ExternalAuth
+        );
         if whole && matches!(place, Place::BackendRef { .. }) {
             return Err(InvalidFilter::OnBackend(view.kind.as_str()));
         }
@@ -260,7 +285,7 @@ pub(crate) mod tests {
     pub(crate) fn parse(yaml: &str, place: Place) -> Result<Filters, InvalidFilter> {
         let filters: Vec<gateway_api::experimental::httproutes::HttpRouteRulesFilters> =
             serde_norway::from_str(yaml).unwrap();
-        translate(filters.iter().map(FilterView::from), place, &mut |view| {
+        translate(filters.iter().map(FilterView::from), place, &mut |view, _| {
             Some(BackendKey::service("ns", view.name, 80))
         })
     }
@@ -318,7 +343,7 @@ pub(crate) mod tests {
             "{type: CORS}",
             "{type: CORS, cors: {allowOrigins: [example.com]}}",
             "{type: ExternalAuth}",
-            "{type: ExternalAuth, externalAuth: {protocol: HTTP, backendRef: {name: auth, port: 80}, http: {path: /check}}}",
+            "{type: ExternalAuth, externalAuth: {protocol: HTTP, backendRef: {name: auth, port: 80}}}",
             "{type: ExtensionRef, extensionRef: {group: example.net, kind: Magic, name: x}}",
             "{type: URLRewrite}",
             "{type: RequestRedirect, requestRedirect: {statusCode: 418}}",
@@ -332,6 +357,7 @@ pub(crate) mod tests {
         let mirror = "[{type: RequestMirror, requestMirror: {backendRef: {name: a}}}]";
         assert_eq!(parse(mirror, place).unwrap_err(), InvalidFilter::OnBackend("RequestMirror"));
         assert_eq!(parse("[{type: CORS, cors: {}}]", place).unwrap_err(), InvalidFilter::OnBackend("CORS"));
+        assert_eq!(parse("[{type: ExternalAuth}]", place).unwrap_err(), InvalidFilter::OnBackend("ExternalAuth"));
     }
 
     #[test]

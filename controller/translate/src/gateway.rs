@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gateway_api::gateways::Gateway;
+use portcullis_crds::CounterStore;
 use portcullis_ir::{Certificate, CertificateKey, GatewayKey, HostPattern, ListenerKey, RouteKind};
 
 use crate::addresses::{Claims, InvalidAddress, bind_addresses};
@@ -30,6 +31,8 @@ pub(crate) struct GatewayPlan {
     pub(crate) certificates: BTreeMap<CertificateKey, Arc<Certificate>>,
     /// What is presented to backends that are reached by TLS.
     pub(crate) client_certificate: Option<Arc<Certificate>>,
+    /// The store that its data planes count in together, and the namespace of what it names.
+    pub(crate) counter_store: Option<(Arc<str>, CounterStore)>,
     pub(crate) verdicts: Vec<Verdict>,
 }
 
@@ -181,7 +184,15 @@ pub(crate) fn plan(
     Planned {
         points: points_of(Kind::Gateway, name, own.iter().map(Checked::attach_point).collect()),
         set_points: set_points.collect(),
-        plan: GatewayPlan { key, listeners, sets: set_plans, certificates, client_certificate, verdicts },
+        plan: GatewayPlan {
+            counter_store: parameters.ok().and_then(|parameters| parameters.counter_store()),
+            key,
+            listeners,
+            sets: set_plans,
+            certificates,
+            client_certificate,
+            verdicts,
+        },
     }
 }
 

@@ -63,9 +63,9 @@ fn compile(
     let backends = compile_backends(at, backend_refs, false, resolver, unresolved);
     // No filter of a GRPCRoute asks for either.
     let place = Place::Rule { prefixes: false, backends: !backend_refs.is_empty() };
-    let filters = filters::translate(filters.iter().flatten().map(FilterView::from), place, &mut |view| {
+    let filters = filters::translate(filters.iter().flatten().map(FilterView::from), place, &mut |view, named| {
         let resolved = resolver.resolve(view);
-        resolved.map_err(|error| unresolved.push((format!("rules[{at}] mirror"), error))).ok()
+        resolved.map_err(|error| unresolved.push((format!("rules[{at}] {}", named.as_str()), error))).ok()
     });
     let persistence = session_persistence.as_ref().map(|session| {
         // A key counts to 65,535; an object so large never gets past an API server.

@@ -1,6 +1,6 @@
 //! The world as it was read: every object that `translate` looks at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gateway_api::backendtlspolicies::BackendTlsPolicy;
@@ -17,11 +17,11 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
-use portcullis_crds::{Backend, GatewayParameters};
-use portcullis_ir::RouteKind;
+use portcullis_crds::{AuthPolicy, Backend, GatewayParameters, RateLimitPolicy};
+use portcullis_ir::{GatewayKey, Issuer, IssuerKey, RouteKind};
 
 use crate::object::{name_of, own_name};
-use crate::{Installed, Kind, NamespacedName, Object, ObjectRef, RouteObject};
+use crate::{ClusterTrustBundle, Installed, Kind, NamespacedName, Object, ObjectRef, RouteObject, XBackend};
 
 /// Immutable while it is translated. Cloning shares the objects; an unchanged object should keep its `Arc` from one
 /// pass to the next, which is what makes a pass cheap.
@@ -48,6 +48,20 @@ pub struct Inputs {
     pub config_maps: BTreeMap<NamespacedName, Arc<ConfigMap>>,
     pub gateway_parameters: BTreeMap<NamespacedName, Arc<GatewayParameters>>,
     pub backends: BTreeMap<NamespacedName, Arc<Backend>>,
+    pub rate_limit_policies: BTreeMap<NamespacedName, Arc<RateLimitPolicy>>,
+    pub auth_policies: BTreeMap<NamespacedName, Arc<AuthPolicy>>,
+    /// The newest version of each AuthPolicy that could be honoured, as the caller kept it from
+    /// [`crate::Output::good_auth_policies`]: what goes on counting while the present one cannot. One with another uid
+    /// is another policy and says nothing.
+    pub last_good: BTreeMap<NamespacedName, Arc<AuthPolicy>>,
+    /// Ready data planes of each Gateway; 1 of those that are not listed.
+    pub replicas: BTreeMap<GatewayKey, u32>,
+    /// What was fetched of [`crate::Output::issuers`]; none of those that nothing was obtained of yet.
+    pub issuers: BTreeMap<IssuerKey, Arc<Issuer>>,
+    pub x_backends: BTreeMap<NamespacedName, Arc<XBackend>>,
+    pub cluster_trust_bundles: BTreeMap<Arc<str>, Arc<ClusterTrustBundle>>,
+    /// Kinds that the API server does not have.
+    pub absent: BTreeSet<Kind>,
     /// Objects that exist but did not parse, and why. What refers to them degrades; they never count as their former
     /// selves, so they stand in none of the maps above.
     pub invalid: BTreeMap<ObjectRef, String>,
@@ -64,6 +78,9 @@ impl Inputs {
             Object::Namespace(object) => {
                 self.namespaces.insert(own_name(&*object), object);
             }
+            Object::ClusterTrustBundle(object) => {
+                self.cluster_trust_bundles.insert(own_name(&*object), object);
+            }
             Object::Gateway(object) => put(&mut self.gateways, object),
             Object::HttpRoute(object) => put(&mut self.http_routes, object),
             Object::GrpcRoute(object) => put(&mut self.grpc_routes, object),
@@ -79,6 +96,9 @@ impl Inputs {
             Object::ConfigMap(object) => put(&mut self.config_maps, object),
             Object::GatewayParameters(object) => put(&mut self.gateway_parameters, object),
             Object::Backend(object) => put(&mut self.backends, object),
+            Object::RateLimitPolicy(object) => put(&mut self.rate_limit_policies, object),
+            Object::AuthPolicy(object) => put(&mut self.auth_policies, object),
+            Object::XBackend(object) => put(&mut self.x_backends, object),
         }
     }
 
@@ -98,6 +118,9 @@ impl Inputs {
                 self.gateway_classes.keys().map(|name| ObjectRef::cluster(kind, name.clone())).collect()
             }
             Kind::Namespace => self.namespaces.keys().map(|name| ObjectRef::cluster(kind, name.clone())).collect(),
+            Kind::ClusterTrustBundle => {
+                self.cluster_trust_bundles.keys().map(|name| ObjectRef::cluster(kind, name.clone())).collect()
+            }
             Kind::Gateway => namespaced(kind, &self.gateways),
             Kind::HttpRoute => namespaced(kind, &self.http_routes),
             Kind::GrpcRoute => namespaced(kind, &self.grpc_routes),
@@ -113,6 +136,9 @@ impl Inputs {
             Kind::ConfigMap => namespaced(kind, &self.config_maps),
             Kind::GatewayParameters => namespaced(kind, &self.gateway_parameters),
             Kind::Backend => namespaced(kind, &self.backends),
+            Kind::RateLimitPolicy => namespaced(kind, &self.rate_limit_policies),
+            Kind::AuthPolicy => namespaced(kind, &self.auth_policies),
+            Kind::XBackend => namespaced(kind, &self.x_backends),
         };
         all.extend(self.invalid.keys().filter(|reference| reference.kind == kind).cloned());
         all
@@ -138,6 +164,10 @@ impl Inputs {
             Kind::ConfigMap => self.config_maps.len(),
             Kind::GatewayParameters => self.gateway_parameters.len(),
             Kind::Backend => self.backends.len(),
+            Kind::RateLimitPolicy => self.rate_limit_policies.len(),
+            Kind::AuthPolicy => self.auth_policies.len(),
+            Kind::XBackend => self.x_backends.len(),
+            Kind::ClusterTrustBundle => self.cluster_trust_bundles.len(),
         }
     }
 
@@ -171,12 +201,16 @@ impl Inputs {
                 self.namespaces.remove(name);
                 return;
             }
+            Kind::ClusterTrustBundle => {
+                self.cluster_trust_bundles.remove(name);
+                return;
+            }
             _ => {}
         }
         let Some(namespace) = namespace else { return };
         let name = NamespacedName::new(Arc::clone(namespace), Arc::clone(name));
         match kind {
-            Kind::GatewayClass | Kind::Namespace => {}
+            Kind::GatewayClass | Kind::Namespace | Kind::ClusterTrustBundle => {}
             Kind::Gateway => drop(self.gateways.remove(&name)),
             Kind::HttpRoute => drop(self.http_routes.remove(&name)),
             Kind::GrpcRoute => drop(self.grpc_routes.remove(&name)),
@@ -192,6 +226,9 @@ impl Inputs {
             Kind::ConfigMap => drop(self.config_maps.remove(&name)),
             Kind::GatewayParameters => drop(self.gateway_parameters.remove(&name)),
             Kind::Backend => drop(self.backends.remove(&name)),
+            Kind::RateLimitPolicy => drop(self.rate_limit_policies.remove(&name)),
+            Kind::AuthPolicy => drop(self.auth_policies.remove(&name)),
+            Kind::XBackend => drop(self.x_backends.remove(&name)),
         }
     }
 }

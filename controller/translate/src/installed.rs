@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::Kind;
 use crate::condition::{ConditionType, Reason, Verdict};
+use crate::features;
 
 /// What the annotation of a definition calls the release that it is of.
 const BUNDLE_VERSION: &str = "gateway.networking.k8s.io/bundle-version";
@@ -76,6 +77,11 @@ impl Definition {
 }
 
 impl Installed {
+    /// Whether an address of a Gateway can say where it is reached from (GEP-5093).
+    pub fn has_routability(&self) -> bool {
+        features::supported(self, &BTreeSet::new()).contains(&features::ROUTABILITY)
+    }
+
     /// "If implementations detect any Gateway API CRDs that either do not have this annotation set, or have it set to a
     /// version that is not recognized or supported by the implementation, this condition MUST be set to false."
     /// (`GatewayClassConditionStatusSupportedVersion`). None where there are no definitions.

@@ -6,6 +6,10 @@
 
 use gateway_api::experimental::grpcroutes::{GrpcRouteRulesBackendRefsFiltersType, GrpcRouteRulesFiltersType};
 use gateway_api::experimental::httproutes::{HttpRouteRulesBackendRefsFiltersType, HttpRouteRulesFiltersType};
+use portcullis_crds::MergeStrategy;
+use portcullis_crds::policy::PolicyTargetRef;
+use portcullis_crds::with_routability;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -14,9 +18,14 @@ use crate::Kind;
 /// The group of an `extensionRef` that stands for a filter of an unknown type, which is then its kind. No API server
 /// lets a group with blanks pass.
 pub(crate) const UNKNOWN_FILTER: &str = "a type of filter";
-/// The option of a BackendTLSPolicy that did not parse, with the reason as its value. No API server lets an option with
-/// blanks pass.
+/// The option of a BackendTLSPolicy, and the annotation of our own policies, that did not parse, with the reason as its
+/// value. No API server lets a key with blanks pass.
 pub(crate) const UNREADABLE: &str = "does not parse";
+
+/// What a listener's protocol ends in that has filters. No protocol has a blank in its name.
+pub(crate) const WITH_FILTERS: &str = " with filters";
+/// What stands between the name of a session's cookie and its path. No name of a cookie has one.
+pub(crate) const PATH: char = ';';
 
 /// Marks what would keep an object from being read.
 pub(crate) fn mark(kind: Kind, value: &mut Value) {
@@ -27,16 +36,107 @@ pub(crate) fn mark(kind: Kind, value: &mut Value) {
         Kind::GrpcRoute => {
             mark_filters::<GrpcRouteRulesFiltersType, GrpcRouteRulesBackendRefsFiltersType>(value);
         }
+        Kind::Gateway | Kind::ListenerSet => {
+            mark_listeners(value);
+        }
         _ => {}
+    }
+    if matches!(kind, Kind::HttpRoute | Kind::GrpcRoute) {
+        rename_sessions(value);
     }
 }
 
-/// What is left of an object that does not parse, where forgetting it would open what it closes: a BackendTLSPolicy
-/// still has targets, and nothing may reach them in plain text.
+/// What the types of a Gateway have no field for goes where it is found again. Left out it would open what it closes:
+/// `filters` of a listener (GEP-5224) are refused by name, `routability` of an address (GEP-5093) is kept.
+fn mark_listeners(object: &mut Value) {
+    if let Some(status) = object.get_mut("status") {
+        list(status, "addresses").for_each(|address| mark_address(address, true));
+    }
+    let Some(spec) = object.get_mut("spec") else { return };
+    for listener in list(spec, "listeners") {
+        let asked = listener["filters"].as_object().is_some_and(|lists| {
+            lists.values().any(|filters| filters.as_array().is_none_or(|filters| !filters.is_empty()))
+        });
+        if asked && let Some(protocol) = listener["protocol"].as_str().map(str::to_owned) {
+            listener["protocol"] = format!("{protocol}{WITH_FILTERS}").into();
+        }
+    }
+    list(spec, "addresses").for_each(|address| mark_address(address, false));
+}
+
+/// `reported`: nothing is something else than an empty text.
+fn mark_address(address: &mut Value, reported: bool) {
+    if let Some(routability) = address["routability"].as_str().filter(|one| reported || !one.is_empty()) {
+        address["type"] = with_routability(address["type"].as_str(), routability).into();
+    }
+}
+
+/// The fields of a rule's `sessionPersistence` that 1.7 has renamed, by their former names. A path goes along with the
+/// name: nothing else of 1.6 has room for it.
+fn rename_sessions(route: &mut Value) {
+    let Some(spec) = route.get_mut("spec") else { return };
+    for rule in list(spec, "rules") {
+        let Some(session) = rule.get_mut("sessionPersistence").and_then(Value::as_object_mut) else { continue };
+        let header = session.remove("header").map(|header| header["name"].clone());
+        let mut name = header.and_then(|name| name.as_str().map(str::to_owned));
+        if let Some(cookie) = session.remove("cookie") {
+            let path = cookie["path"].as_str().unwrap_or("/");
+            name = Some(format!("{}{PATH}{path}", cookie["name"].as_str().unwrap_or_default()));
+            session.insert("cookieConfig".to_owned(), json!({ "lifetimeType": cookie["lifetimeType"] }));
+        }
+        if let Some(name) = name {
+            session.insert("sessionName".to_owned(), name.into());
+        }
+    }
+}
+
+/// Whether forgetting an object of this kind that does not parse would open what it closes, or leave its author without
+/// a word.
+pub(crate) fn leaves_remains(kind: Kind) -> bool {
+    matches!(kind, Kind::BackendTlsPolicy | Kind::RateLimitPolicy | Kind::AuthPolicy)
+}
+
+/// What is left of an object that does not parse: a BackendTLSPolicy still has targets, and nothing may reach them in
+/// plain text; an AuthPolicy still has targets, and nobody may reach them unasked.
 pub(crate) fn remains(kind: Kind, value: &Value, why: &str) -> Option<Value> {
-    if kind != Kind::BackendTlsPolicy {
+    match kind {
+        Kind::BackendTlsPolicy => Some(remains_of_tls_policy(value, why)),
+        Kind::RateLimitPolicy | Kind::AuthPolicy => remains_of_policy(kind, value, why),
+        _ => None,
+    }
+}
+
+/// The targets that can be read, and the reason as an annotation. A strategy that cannot be read is taken for the
+/// strictest: what was meant to be an override must not become a default.
+fn remains_of_policy(kind: Kind, value: &Value, why: &str) -> Option<Value> {
+    let spec = &value["spec"];
+    let targets: Vec<&Value> = (spec["targetRefs"].as_array().into_iter().flatten())
+        .filter(|target| PolicyTargetRef::deserialize(*target).is_ok())
+        .collect();
+    if targets.is_empty() {
         return None;
     }
+    let strategy = match &spec["strategy"] {
+        Value::Null => json!("AtomicDefaults"),
+        given if MergeStrategy::deserialize(given).is_ok() => given.clone(),
+        _ => json!("AtomicOverrides"),
+    };
+    let mut remains = json!({ "spec": { "targetRefs": targets, "strategy": strategy } });
+    if kind == Kind::RateLimitPolicy {
+        remains["spec"]["rules"] = json!([]);
+    }
+    for field in ["apiVersion", "kind", "metadata", "status"] {
+        if !value[field].is_null() {
+            remains[field] = value[field].clone();
+        }
+    }
+    let metadata = remains["metadata"].as_object_mut()?;
+    let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+    annotations.as_object_mut()?.insert(UNREADABLE.to_owned(), json!(why));
+    Some(remains)
+}
+
+fn remains_of_tls_policy(value: &Value, why: &str) -> Value {
     let mut remains = json!({
         "spec": {
             "targetRefs": value["spec"]["targetRefs"],
@@ -49,7 +149,7 @@ pub(crate) fn remains(kind: Kind, value: &Value, why: &str) -> Option<Value> {
             remains[field] = value[field].clone();
         }
     }
-    Some(remains)
+    remains
 }
 
 fn mark_filters<R: DeserializeOwned, B: DeserializeOwned>(route: &mut Value) {
@@ -112,6 +212,41 @@ mod tests {
     }
 
     #[test]
+    fn what_a_listener_or_an_address_asks_for_and_is_not_served_is_not_forgotten() {
+        let filters = json!({ "requests": [{ "type": "ExternalAuth" }] });
+        let listener = |filters: &Value| json!({ "name": "a", "port": 80, "protocol": "HTTP", "filters": filters });
+        let spec = json!({ "gatewayClassName": "c", "listeners": [listener(&filters), listener(&json!({ "requests": [] }))],
+            "addresses": [{ "routability": "Cluster" }, { "type": "IPAddress", "routability": "" }] });
+        let Ok(Object::Gateway(gateway)) = Object::parse(route("Gateway", &spec)) else { panic!() };
+        let protocols = gateway.spec.listeners.iter().map(|one| &*one.protocol);
+        assert_eq!(protocols.collect::<Vec<_>>(), ["HTTP with filters", "HTTP"]);
+        let addresses = gateway.spec.addresses.as_ref().unwrap();
+        assert_eq!(addresses[0].r#type.as_deref(), Some("IPAddress of routability Cluster"));
+        assert_eq!(addresses[1].r#type.as_deref(), Some("IPAddress"));
+        let spec = json!({ "parentRef": { "name": "g" }, "listeners": [listener(&filters)] });
+        let Ok(Object::ListenerSet(set)) = Object::parse(route("ListenerSet", &spec)) else { panic!() };
+        assert_eq!(set.spec.listeners[0].protocol, "HTTP with filters");
+    }
+
+    #[test]
+    fn sessions_are_read_in_the_words_of_either_release() {
+        for (session, name, permanent) in [
+            (json!({ "sessionName": "a" }), Some("a"), None),
+            (json!({ "cookie": { "name": "a", "path": "/b", "lifetimeType": "Permanent" } }), Some("a;/b"), Some(true)),
+            (json!({ "cookie": {} }), Some(";/"), Some(false)),
+            (json!({ "type": "Header", "header": { "name": "X-A" } }), Some("X-A"), None),
+            (json!({}), None, None),
+        ] {
+            let rules = json!({ "rules": [{ "sessionPersistence": session }] });
+            let Ok(Object::HttpRoute(http)) = Object::parse(route("HTTPRoute", &rules)) else { panic!("{session}") };
+            let read = http.spec.rules.as_ref().unwrap()[0].session_persistence.clone().unwrap();
+            assert_eq!(read.session_name.as_deref(), name, "{session}");
+            let config = read.cookie_config.map(|one| one.lifetime_type.is_some());
+            assert_eq!(config, permanent, "{session}");
+        }
+    }
+
+    #[test]
     fn other_mistakes_are_left_to_the_parser() {
         for spec in [
             json!("x"),
@@ -135,5 +270,27 @@ mod tests {
         assert!(policy.spec.options.as_ref().unwrap()[UNREADABLE].contains("string"));
         let without = json!({ "targetRefs": 5, "validation": { "hostname": "a.b" } });
         assert!(Object::parse(route("BackendTLSPolicy", &without)).is_err());
+    }
+
+    #[test]
+    fn a_policy_that_does_not_parse_keeps_its_targets_and_the_strictest_strategy_that_it_may_have_meant() {
+        let policy = |spec: &Value| {
+            let mut object = route("AuthPolicy", spec);
+            object["apiVersion"] = json!("portcullis.dev/v1alpha1");
+            Object::parse(object)
+        };
+        let targets = json!([{ "kind": "Gateway", "name": "g" }, { "kind": 5 }]);
+        for (strategy, read) in [
+            (json!(null), MergeStrategy::AtomicDefaults),
+            (json!("PatchOverrides"), MergeStrategy::PatchOverrides),
+            (json!("PatchOverrdes"), MergeStrategy::AtomicOverrides),
+        ] {
+            let broken = json!({ "targetRefs": targets, "strategy": strategy, "authentication": "yes" });
+            let Ok(Object::AuthPolicy(policy)) = policy(&broken) else { panic!("{strategy}") };
+            assert_eq!(policy.spec.target_refs.len(), 1);
+            assert_eq!(policy.spec.strategy, read);
+            assert!(policy.metadata.annotations.as_ref().unwrap().contains_key(UNREADABLE));
+        }
+        assert!(policy(&json!({ "targetRefs": "x" })).is_err());
     }
 }

@@ -4,7 +4,8 @@
 //! Inputs ─► world ─► class ─► gateway (listeners, sets, certificates ─ tls, addresses) ─────┐
 //!                 ├► backend_object ─► route (attach; rule ─ matches, filters, backend;     ├─► Output { snapshots, statuses }
 //!                 │                           grpc; stream_route)                           │
-//!                 └► tls_policy ──────────────────────► service (EndpointSlices) ───────────┘
+//!                 ├► tls_policy ──────────────────────► service (EndpointSlices) ───────────┤
+//!                 └► policy (limits, auth: merged per listener and rule) ───────────────────┘
 //! ```
 //!
 //! Each object is compiled by itself to a value or a diagnosis. A broken one degrades what it says (a listener refuses
@@ -50,7 +51,11 @@ mod output;
 mod parameters;
 mod parents;
 mod persistence;
+mod policy;
+mod policy_sources;
+mod policy_status;
 mod programmed;
+mod recent;
 mod references;
 mod retry;
 mod route;
@@ -65,7 +70,11 @@ mod tls;
 mod tls_policy;
 mod tls_policy_status;
 mod trust;
+mod trust_bundle;
 mod world;
+mod x_backend;
+mod x_backend_plan;
+mod x_backend_status;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -80,11 +89,17 @@ pub use k8s_openapi::jiff::Timestamp;
 pub use memo::Memo;
 pub use name::{Kind, NamespacedName, ObjectRef};
 pub use object::{InvalidObject, Object};
-pub use output::{Output, Statuses};
+pub use output::{Downgrade, Output, Statuses};
+pub use policy::credentials::{API_KEY, CREDENTIAL_LABEL};
+pub use policy::{Explained, ExplainedPart, explain};
+pub use policy_sources::{FETCH_TIMEOUT, IssuerLocation, IssuerSource, MAX_STALE, MIN_REFETCH, REFRESH};
+pub use portcullis_crds::AuthPolicy;
 pub use programmed::{Acks, GatewayAck, Standing, programmed};
 pub use references::references;
 pub use route_object::{ParentRef, ParentRefView, ParentView, RouteObject, RouteParentStatus, RouteStatus};
 pub use settings::{CONTROLLER_NAME, Settings};
+pub use trust_bundle::ClusterTrustBundle;
+pub use x_backend::XBackend;
 
 use addresses::Claims;
 use class::ClassPlan;
@@ -94,7 +109,7 @@ use world::World;
 
 /// Translates the world. `memo` only saves work: the output is the same with a new one.
 pub fn translate(inputs: &Inputs, settings: &Settings, memo: &mut Memo) -> Output {
-    let mut world = World::new(inputs);
+    let mut world = World::new(inputs, std::mem::take(&mut memo.recent));
     let mut recorder = Recorder::new(inputs, settings);
 
     let classes = plan_classes(inputs, settings, &mut recorder);
@@ -106,6 +121,10 @@ pub fn translate(inputs: &Inputs, settings: &Settings, memo: &mut Memo) -> Outpu
         let plan = memo.backend_objects.get(&world, name, |reader, _| backend_object::compile(reader, name));
         recorder.backend(name, object, &plan);
         world.backends.insert(name.clone(), plan);
+    }
+    for name in inputs.x_backends.keys() {
+        let plan = memo.x_backends.get(&world, name, |reader, _| x_backend_plan::compile(reader, name));
+        world.x_backends.insert(name.clone(), plan);
     }
     let gateways = plan_gateways(&mut world, settings, memo, &classes);
 
@@ -121,16 +140,29 @@ pub fn translate(inputs: &Inputs, settings: &Settings, memo: &mut Memo) -> Outpu
         }
     }
     let plans: Vec<&GatewayPlan> = gateways.iter().map(|(_, plan)| plan).collect();
-    let snapshots = snapshot::assemble(&world, memo, &plans, &routes);
+    let policies = policy::apply::apply(&world, memo, &plans, &routes);
+    let snapshots = snapshot::assemble(&world, memo, &plans, &routes, &policies);
     tls_policy_status::record(&world, &snapshots, &mut recorder);
+    recorder.place_routes();
+    if !policies.plans.is_empty() {
+        policy::status::record(&world, &policies, &route::by_name(inputs, &routes), &mut recorder);
+    }
+    x_backend_status::record(&world, &snapshots, &routes, &mut recorder);
     memo.forget(inputs, &plans, &snapshots);
-    Output { snapshots, statuses: recorder.statuses }
+    memo.recent = world.recent;
+    Output {
+        snapshots,
+        statuses: recorder.statuses,
+        good_auth_policies: policies.good_auth_policies(inputs),
+        issuers: policies.sources,
+        downgrades: policies.downgrades,
+    }
 }
 
 /// The lane of endpoints: what EndpointSlices say goes into the snapshots of the last pass, and no route is looked at.
 /// Right only if nothing but EndpointSlices has changed since; then it comes to what [`translate`] would.
 pub fn translate_endpoints(inputs: &Inputs, memo: &mut Memo, snapshots: &mut BTreeMap<GatewayKey, Snapshot>) {
-    let mut world = World::new(inputs);
+    let mut world = World::new(inputs, std::mem::take(&mut memo.recent));
     plan_tls_policies(&mut world, memo);
     for snapshot in snapshots.values_mut() {
         for (key, endpoints) in &mut snapshot.live.endpoints {
@@ -142,6 +174,7 @@ pub fn translate_endpoints(inputs: &Inputs, memo: &mut Memo, snapshots: &mut BTr
             }
         }
     }
+    memo.recent = world.recent;
 }
 
 /// Before the backends that they govern, in either lane.

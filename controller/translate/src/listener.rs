@@ -7,6 +7,7 @@ use portcullis_ir::{HostPattern, RouteKind};
 
 use crate::condition::Reason;
 use crate::conflicts::Carrier;
+use crate::lenient;
 use crate::namespaces::{AllowedNamespaces, InvalidSelector};
 
 /// Longest name of a listener (`SectionName`).
@@ -65,6 +66,8 @@ impl SoundProtocol<'_> {
 pub(crate) enum InvalidListener {
     #[error("protocol {0:?} is not supported; use HTTP, HTTPS, TLS, TCP or UDP")]
     Protocol(String),
+    #[error("filters of a listener are not served; remove them, or give filters in the rules of routes")]
+    Filters { https: bool },
     #[error("port {0} is no port; give 1 to 65535")]
     Port(i32),
     #[error("hostname {0:?} is no host name; give one like example.com or *.example.com")]
@@ -98,10 +101,16 @@ impl InvalidListener {
     }
 }
 
-/// The port and the hosts of a HTTPS listener that is refused for its TLS alone. It must refuse them, too: left out, its
+/// The port and the hosts of a HTTPS listener that is refused for its TLS or its filters alone. It must refuse them, too: left out, its
 /// hosts would fall to a broader listener of the port, which asks for less.
 pub(crate) fn denied(listener: &GatewayListeners, error: &InvalidListener) -> Option<(u16, HostPattern)> {
-    let tls = matches!(error, InvalidListener::NoTls(_) | InvalidListener::Passthrough | InvalidListener::TlsOption(_));
+    let tls = matches!(
+        error,
+        InvalidListener::NoTls(_)
+            | InvalidListener::Passthrough
+            | InvalidListener::TlsOption(_)
+            | InvalidListener::Filters { https: true }
+    );
     let port = u16::try_from(listener.port).ok().filter(|port| *port != 0)?;
     let hostname = HostPattern::parse(listener.hostname.as_deref().unwrap_or_default()).ok()?;
     tls.then_some((port, hostname))
@@ -135,7 +144,12 @@ pub(crate) fn check(listener: &GatewayListeners) -> Result<SoundListener<'_>, In
         ("TCP", Some(_)) => return Err(InvalidListener::UnusedTls("TCP")),
         ("UDP", None) => SoundProtocol::Udp,
         ("UDP", Some(_)) => return Err(InvalidListener::UnusedTls("UDP")),
-        (other, _) => return Err(InvalidListener::Protocol(other.to_owned())),
+        (other, _) => {
+            return Err(match other.strip_suffix(lenient::WITH_FILTERS) {
+                Some(protocol) => InvalidListener::Filters { https: protocol == "HTTPS" },
+                None => InvalidListener::Protocol(other.to_owned()),
+            });
+        }
     };
     // "When unspecified, all hostnames are matched. This field is ignored for protocols that don't require hostname
     // based matching" (`Listener.hostname`).

@@ -152,7 +152,16 @@ impl Builder<'_, '_> {
     ) -> Arc<Listener> {
         let addresses = self.bind.to_vec();
         let proxy_protocol = parameters.proxy_protocol(port);
-        let listener = Listener { key: key.clone(), addresses, port, hostname, protocol, proxy_protocol };
+        let listener = Listener {
+            key: key.clone(),
+            addresses,
+            port,
+            hostname,
+            protocol,
+            proxy_protocol,
+            limits: None,
+            auth: None,
+        };
         share(&mut self.memo.listeners, key, listener)
     }
 }

@@ -82,7 +82,7 @@ fn translate_path(path: &HttpRouteRulesMatchesPath) -> Result<PathMatch, Invalid
 
 /// A path value in the form that requests' paths are matched in, after the checks of the CRD's CEL rules (which files
 /// never met).
-fn normal(value: &str) -> Result<String, InvalidMatch> {
+pub(crate) fn normal(value: &str) -> Result<String, InvalidMatch> {
     let refuse = |problem| Err(InvalidMatch::Path { value: value.to_owned(), problem });
     if !value.starts_with('/') {
         return refuse("does not start with `/`; add it");

@@ -34,13 +34,17 @@ pub enum Kind {
     ConfigMap,
     GatewayParameters,
     Backend,
+    RateLimitPolicy,
+    AuthPolicy,
+    XBackend,
+    ClusterTrustBundle,
 }
 
 /// Names any object.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectRef {
     pub kind: Kind,
-    /// None for GatewayClasses and Namespaces.
+    /// None for kinds that are in no namespace.
     pub namespace: Option<Arc<str>>,
     pub name: Arc<str>,
 }
@@ -52,7 +56,7 @@ impl NamespacedName {
 }
 
 impl Kind {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::HttpRoute,
@@ -70,6 +74,10 @@ impl Kind {
         Self::ConfigMap,
         Self::GatewayParameters,
         Self::Backend,
+        Self::RateLimitPolicy,
+        Self::AuthPolicy,
+        Self::XBackend,
+        Self::ClusterTrustBundle,
     ];
 
     /// The version that is read.
@@ -87,12 +95,16 @@ impl Kind {
             | Self::ReferenceGrant => "gateway.networking.k8s.io/v1",
             Self::Namespace | Self::Service | Self::Secret | Self::ConfigMap => "v1",
             Self::EndpointSlice => "discovery.k8s.io/v1",
-            Self::GatewayParameters | Self::Backend => "portcullis.dev/v1alpha1",
+            Self::GatewayParameters | Self::Backend | Self::RateLimitPolicy | Self::AuthPolicy => {
+                "portcullis.dev/v1alpha1"
+            }
+            Self::XBackend => "gateway.networking.x-k8s.io/v1alpha1",
+            Self::ClusterTrustBundle => "certificates.k8s.io/v1",
         }
     }
 
     pub const fn is_namespaced(self) -> bool {
-        !matches!(self, Self::GatewayClass | Self::Namespace)
+        !matches!(self, Self::GatewayClass | Self::Namespace | Self::ClusterTrustBundle)
     }
 
     /// The kind of route, if it is one.
@@ -127,6 +139,10 @@ impl Kind {
             Self::ConfigMap => "ConfigMap",
             Self::GatewayParameters => "GatewayParameters",
             Self::Backend => "Backend",
+            Self::RateLimitPolicy => "RateLimitPolicy",
+            Self::AuthPolicy => "AuthPolicy",
+            Self::XBackend => "XBackend",
+            Self::ClusterTrustBundle => "ClusterTrustBundle",
         }
     }
 }

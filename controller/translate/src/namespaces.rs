@@ -119,7 +119,7 @@ impl AllowedNamespaces {
 }
 
 impl Requirement {
-    fn parse(key: &str, operator: &str, values: Vec<String>) -> Result<Self, InvalidSelector> {
+    pub(crate) fn parse(key: &str, operator: &str, values: Vec<String>) -> Result<Self, InvalidSelector> {
         let key = key.to_owned();
         match (operator, values.is_empty()) {
             ("In", false) => Ok(Self::In(key, values)),
@@ -134,7 +134,7 @@ impl Requirement {
         }
     }
 
-    fn holds<'l>(&self, label: &dyn Fn(&str) -> Option<&'l str>) -> bool {
+    pub(crate) fn holds<'l>(&self, label: &dyn Fn(&str) -> Option<&'l str>) -> bool {
         match self {
             Self::In(key, values) => label(key).is_some_and(|value| values.iter().any(|one| one == value)),
             Self::NotIn(key, values) => label(key).is_none_or(|value| values.iter().all(|one| one != value)),

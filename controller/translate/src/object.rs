@@ -15,10 +15,10 @@ use gateway_api::tlsroutes::TlsRoute;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Resource;
-use portcullis_crds::{Backend, GatewayParameters};
+use portcullis_crds::{AuthPolicy, Backend, GatewayParameters, RateLimitPolicy};
 use serde_json::Value;
 
-use crate::{Kind, NamespacedName, ObjectRef, lenient};
+use crate::{ClusterTrustBundle, Kind, NamespacedName, ObjectRef, XBackend, lenient};
 
 /// Any object that [`Inputs`] holds.
 #[derive(Clone, Debug)]
@@ -40,6 +40,10 @@ pub enum Object {
     ConfigMap(Arc<ConfigMap>),
     GatewayParameters(Arc<GatewayParameters>),
     Backend(Arc<Backend>),
+    RateLimitPolicy(Arc<RateLimitPolicy>),
+    AuthPolicy(Arc<AuthPolicy>),
+    XBackend(Arc<XBackend>),
+    ClusterTrustBundle(Arc<ClusterTrustBundle>),
 }
 
 /// Why a value is no object.
@@ -74,7 +78,7 @@ impl Object {
         };
         lenient::mark(kind, &mut value);
         // Kept only where a second look may be needed.
-        let kept = (kind == Kind::BackendTlsPolicy).then(|| value.clone());
+        let kept = lenient::leaves_remains(kind).then(|| value.clone());
         let parsed = Self::typed(kind, value).map_err(|error| error.to_string());
         parsed.or_else(|why| {
             let remains = kept.and_then(|value| Self::remains(kind, &value, &why));
@@ -108,6 +112,10 @@ impl Object {
             Kind::ConfigMap => serde_json::from_value(value).map(Self::ConfigMap),
             Kind::GatewayParameters => serde_json::from_value(value).map(Self::GatewayParameters),
             Kind::Backend => serde_json::from_value(value).map(Self::Backend),
+            Kind::RateLimitPolicy => serde_json::from_value(value).map(Self::RateLimitPolicy),
+            Kind::AuthPolicy => serde_json::from_value(value).map(Self::AuthPolicy),
+            Kind::XBackend => serde_json::from_value(value).map(Self::XBackend),
+            Kind::ClusterTrustBundle => serde_json::from_value(value).map(Self::ClusterTrustBundle),
         }
     }
 
@@ -116,6 +124,7 @@ impl Object {
         match self {
             Self::GatewayClass(object) => ObjectRef::cluster(Kind::GatewayClass, own_name(&**object)),
             Self::Namespace(object) => ObjectRef::cluster(Kind::Namespace, own_name(&**object)),
+            Self::ClusterTrustBundle(object) => ObjectRef::cluster(Kind::ClusterTrustBundle, own_name(&**object)),
             Self::Gateway(object) => ObjectRef::namespaced(Kind::Gateway, &name_of(&**object)),
             Self::HttpRoute(object) => ObjectRef::namespaced(Kind::HttpRoute, &name_of(&**object)),
             Self::GrpcRoute(object) => ObjectRef::namespaced(Kind::GrpcRoute, &name_of(&**object)),
@@ -131,6 +140,9 @@ impl Object {
             Self::ConfigMap(object) => ObjectRef::namespaced(Kind::ConfigMap, &name_of(&**object)),
             Self::GatewayParameters(object) => ObjectRef::namespaced(Kind::GatewayParameters, &name_of(&**object)),
             Self::Backend(object) => ObjectRef::namespaced(Kind::Backend, &name_of(&**object)),
+            Self::RateLimitPolicy(object) => ObjectRef::namespaced(Kind::RateLimitPolicy, &name_of(&**object)),
+            Self::AuthPolicy(object) => ObjectRef::namespaced(Kind::AuthPolicy, &name_of(&**object)),
+            Self::XBackend(object) => ObjectRef::namespaced(Kind::XBackend, &name_of(&**object)),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! GatewayParameters, resolved for a class or a Gateway.
 
-use portcullis_crds::{GatewayParameters, GatewayParametersSpec, InvalidParameter};
+use std::sync::Arc;
+
+use portcullis_crds::{CounterStore, GatewayParameters, GatewayParametersSpec, InvalidParameter};
 
 use crate::condition::{ConditionType, Reason, Verdict};
 use crate::{Inputs, Kind, NamespacedName, ObjectRef};
@@ -9,6 +11,8 @@ use crate::{Inputs, Kind, NamespacedName, ObjectRef};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Parameters {
     spec: GatewayParametersSpec,
+    /// Where what `counterStore` names stands: beside the object that says it.
+    store_namespace: Option<Arc<str>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +38,14 @@ impl Parameters {
     pub(crate) fn over(&self, class: &Self) -> Result<Self, InvalidParameters> {
         let spec = self.spec.over(&class.spec);
         spec.check().map_err(InvalidParameters::Merged)?;
-        Ok(Self { spec })
+        let own = self.spec.counter_store.is_some();
+        let store_namespace = if own { &self.store_namespace } else { &class.store_namespace };
+        Ok(Self { spec, store_namespace: store_namespace.clone() })
+    }
+
+    /// The store that data planes count in together, and the namespace of what it names.
+    pub(crate) fn counter_store(&self) -> Option<(Arc<str>, CounterStore)> {
+        self.store_namespace.clone().zip(self.spec.counter_store.clone())
     }
 
     pub(crate) fn proxy_protocol(&self, port: u16) -> bool {
@@ -72,5 +83,6 @@ pub(crate) fn verdict(object: &GatewayParameters) -> Verdict {
 
 fn parse(object: &GatewayParameters) -> Result<Parameters, InvalidParameters> {
     object.spec.check()?;
-    Ok(Parameters { spec: object.spec.clone() })
+    let store_namespace = object.metadata.namespace.as_deref().unwrap_or("default");
+    Ok(Parameters { spec: object.spec.clone(), store_namespace: Some(store_namespace.into()) })
 }

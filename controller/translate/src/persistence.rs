@@ -8,9 +8,12 @@ use portcullis_ir::{RouteKey, SessionCarrier, SessionPersistence};
 
 use crate::duration;
 use crate::header_edits::NOT_EDITABLE;
+use crate::lenient;
 
 /// Longest name (`SessionPersistence.sessionName`).
 const MAX_NAME: usize = 128;
+/// Longest path (`CookieConfig.path`).
+const MAX_PATH: usize = 1024;
 /// The header of sessions that are given no name.
 const DEFAULT_HEADER: &str = "x-portcullis-session";
 /// The cookie of sessions that are given no name begins like this.
@@ -21,6 +24,7 @@ const TAKEN: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "set
 /// The same fields of two unrelated types.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SessionView<'a> {
+    /// With the cookie's path, as [`lenient`] has put it there.
     name: Option<&'a str>,
     header: bool,
     /// None: there is no `cookieConfig`. Whether it asks for a permanent cookie.
@@ -35,6 +39,8 @@ pub(crate) enum InvalidPersistence {
     Name(String),
     #[error("sessionPersistence.sessionName {0:?} is a header with a meaning of its own; choose another name")]
     Taken(String),
+    #[error("sessionPersistence.cookie.path {0:?} is no path; begin it with `/`, and use no `;`")]
+    Path(String),
     #[error("sessionPersistence.{field} {value:?} is no Gateway API duration above 0; write it like 30m or 8h")]
     Timeout { field: &'static str, value: String },
     #[error("sessionPersistence.cookieConfig needs type Cookie; remove it or change type")]
@@ -46,6 +52,13 @@ pub(crate) enum InvalidPersistence {
 /// `rule` makes the name of a cookie that is given none: "If not specified, a unique cookie name SHOULD be generated".
 pub(crate) fn translate(view: &SessionView<'_>, rule: &RouteKey) -> Result<SessionPersistence, InvalidPersistence> {
     let SessionView { name, header, cookie, absolute_timeout, idle_timeout } = *view;
+    let (name, path) = match name.and_then(|name| name.split_once(lenient::PATH)) {
+        Some((name, path)) if !header => (Some(name), Some(path)),
+        _ => (name, None),
+    };
+    if path.is_some_and(|path| !is_cookie_path(path)) {
+        return Err(InvalidPersistence::Path(path.unwrap_or_default().to_owned()));
+    }
     let carrier = match (header, cookie) {
         (true, Some(_)) => return Err(InvalidPersistence::CookieOfHeader),
         (true, None) => SessionCarrier::Header,
@@ -63,9 +76,16 @@ pub(crate) fn translate(view: &SessionView<'_>, rule: &RouteKey) -> Result<Sessi
             None => format!("{DEFAULT_COOKIE}{:016x}", fnv1a(rule.to_string().as_bytes())).into(),
         },
         carrier,
+        path: path.map(Into::into),
         absolute_timeout,
         idle_timeout: timeout("idleTimeout", idle_timeout)?,
     })
+}
+
+/// What a cookie's `Path` can be (RFC 6265, 4.1.1).
+fn is_cookie_path(path: &str) -> bool {
+    let fits = |byte: u8| matches!(byte, b' '..=b'~') && byte != b';';
+    path.starts_with('/') && path.len() <= MAX_PATH && path.bytes().all(fits)
 }
 
 /// Names of cookies and of headers are tokens (RFC 6265, 4.1.1; RFC 9110, 5.6.2).
@@ -158,6 +178,9 @@ mod tests {
         let header = parse("{sessionName: X-Cart, type: Header}").unwrap();
         assert_eq!((&*header.name, header.carrier), ("X-Cart", SessionCarrier::Header));
         assert_eq!(parse("{cookieConfig: {}}").unwrap().carrier, SessionCarrier::SessionCookie);
+        let at = parse("{sessionName: cart;/shop, cookieConfig: {}}").unwrap();
+        assert_eq!((&*at.name, at.path.as_deref()), ("cart", Some("/shop")));
+        assert_eq!(parse("{sessionName: ;/}").unwrap().name, parse("{}").unwrap().name);
     }
 
     #[test]
@@ -176,7 +199,9 @@ mod tests {
         assert_eq!(parse("{cookieConfig: {lifetimeType: Permanent}}"), Err(InvalidPersistence::Endless));
         assert_eq!(parse("{type: Header, cookieConfig: {}}"), Err(InvalidPersistence::CookieOfHeader));
         assert!(matches!(parse("{sessionName: 'a b'}"), Err(InvalidPersistence::Name(_))));
-        assert!(matches!(parse("{sessionName: 'a;b'}"), Err(InvalidPersistence::Name(_))));
+        assert!(matches!(parse("{sessionName: 'a;b'}"), Err(InvalidPersistence::Path(_))));
+        assert!(matches!(parse("{sessionName: 'a;/b;c'}"), Err(InvalidPersistence::Path(_))));
+        assert!(matches!(parse("{type: Header, sessionName: 'a;/b'}"), Err(InvalidPersistence::Name(_))));
         assert!(matches!(parse(&format!("{{sessionName: {}}}", "a".repeat(129))), Err(InvalidPersistence::Name(_))));
         assert!(matches!(parse("{sessionName: Cookie, type: Header}"), Err(InvalidPersistence::Taken(_))));
         assert!(matches!(parse("{sessionName: host, type: Header}"), Err(InvalidPersistence::Taken(_))));

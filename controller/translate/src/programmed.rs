@@ -9,6 +9,7 @@ use portcullis_ir::{GatewayKey, ListenerKey, ListenerSetKey};
 
 use crate::condition::{ConditionType, Reason, State};
 use crate::output::{ProgrammedOf, Statuses};
+use crate::policy_status;
 use crate::{Kind, NamespacedName, ObjectRef};
 
 /// What is known of the data planes when statuses are completed.
@@ -37,13 +38,25 @@ pub enum Standing {
     /// Some replica does not execute the newest program yet. What was said of the same generation stays: a route that
     /// is edited does not make its Gateway flicker.
     Waiting(String),
+    /// As `Waiting`; some replicas execute it already.
+    Partly(String),
     /// It takes no connections, whatever its listeners do.
     Not(Reason, String),
 }
 
 /// Completes every `Programmed` that waits for the data plane's word; leaves all others alone.
 pub fn programmed(statuses: &mut Statuses, acks: &Acks) {
-    let Statuses { gateways, listener_sets, programmed_before, gateway_of_sets, .. } = statuses;
+    let Statuses {
+        gateways,
+        listener_sets,
+        rate_limit_policies,
+        auth_policies,
+        programmed_before,
+        gateway_of_sets,
+        ..
+    } = statuses;
+    policy_status::complete(Kind::RateLimitPolicy, rate_limit_policies, programmed_before, acks);
+    policy_status::complete(Kind::AuthPolicy, auth_policies, programmed_before, acks);
     for (key, ack) in &acks.gateways {
         let Some(status) = gateways.get_mut(key) else { continue };
         let completer = Completer {
@@ -155,7 +168,7 @@ impl Tally {
         let said = match standing {
             Standing::AsListeners => "the Gateway takes connections",
             Standing::InForce(said) => said,
-            Standing::Waiting(_) => return None,
+            Standing::Waiting(_) | Standing::Partly(_) => return None,
             Standing::Not(reason, why) => return Some((State::False, *reason, why.clone())),
         };
         match (bound, waiting, failures.is_empty()) {
@@ -171,7 +184,7 @@ impl Tally {
 
 /// While it is waited for: what was true of this generation stays true; else what is waited for is said.
 fn keep(condition: &mut Condition, before: Option<&Condition>, standing: &Standing) {
-    let Standing::Waiting(why) = standing else { return };
+    let (Standing::Waiting(why) | Standing::Partly(why)) = standing else { return };
     match before {
         Some(before)
             if before.status == State::True.as_str() && before.observed_generation == condition.observed_generation =>

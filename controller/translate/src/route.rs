@@ -17,7 +17,7 @@ use crate::rule::{self, CompiledRule, Unresolved};
 use crate::status::Recorder;
 use crate::stream_route::CompiledStream;
 use crate::world::{Reader, World};
-use crate::{NamespacedName, ObjectRef, RouteObject};
+use crate::{Inputs, Kind, NamespacedName, ObjectRef, RouteObject};
 
 /// Most hostnames of a route (`HTTPRouteSpec.hostnames`, `GRPCRouteSpec.hostnames`).
 pub(crate) const MAX_HOSTNAMES: usize = 16;
@@ -33,6 +33,8 @@ pub(crate) struct CompiledRoute {
     pub(crate) streams: BTreeMap<GatewayKey, Vec<Arc<StreamRoute>>>,
     /// Every backend that a rule names.
     pub(crate) backends: Vec<BackendKey>,
+    /// Every XBackend that a rule names, usable or not.
+    pub(crate) x_backends: Vec<NamespacedName>,
     /// The listeners that count it.
     pub(crate) attached: BTreeSet<ListenerKey>,
 }
@@ -72,6 +74,13 @@ pub(crate) fn compile_all(world: &World<'_>, memo: &mut Memo, recorder: &mut Rec
     compiled
 }
 
+/// The compiled routes that policies can target, by name: in the order in which [`compile_all`] left them.
+pub(crate) fn by_name<'r>(inputs: &Inputs, routes: &'r [Arc<CompiledRoute>]) -> BTreeMap<ObjectRef, &'r CompiledRoute> {
+    let http = inputs.http_routes.keys().map(|name| ObjectRef::namespaced(Kind::HttpRoute, name));
+    let grpc = inputs.grpc_routes.keys().map(|name| ObjectRef::namespaced(Kind::GrpcRoute, name));
+    http.chain(grpc).zip(routes.iter().map(|route| &**route)).collect()
+}
+
 fn compile_kind<R: RouteSource>(
     routes: &BTreeMap<NamespacedName, Arc<R>>,
     world: &World<'_>,
@@ -81,8 +90,8 @@ fn compile_kind<R: RouteSource>(
 ) {
     for (name, object) in routes {
         let reference = ObjectRef::namespaced(object.route_kind().into(), name);
-        let one = memo.routes.get(world, &reference, |reader, old| compile::<R>(reader, name, old));
-        recorder.route(&reference, &**object, &one);
+        let (one, settled) = memo.routes.get_with(world, &reference, |reader, old| compile::<R>(reader, name, old));
+        recorder.route(reference, &**object, &one, settled);
         compiled.push(one);
     }
 }
@@ -109,9 +118,11 @@ fn compile<R: RouteSource>(
         denial: R::DENIAL,
     };
     let counts = !judged.all_invalid();
+    let (backends, x_backends) = resolver.finish();
     let mut compiled = CompiledRoute {
         parents: parents.plans(&judged),
-        backends: resolver.into_used(),
+        backends,
+        x_backends,
         attached: parents.attached.keys().filter(|_| counts).cloned().collect(),
         ..CompiledRoute::default()
     };

@@ -101,9 +101,9 @@ pub(crate) fn compile(
     // References are resolved even if the rule denies: their condition is independent of it.
     let backends = compile_backends(at, backend_refs, prefixes, resolver, unresolved);
     let place = Place::Rule { prefixes, backends: !backend_refs.is_empty() };
-    let filters = filters::translate(filters.iter().flatten().map(FilterView::from), place, &mut |view| {
+    let filters = filters::translate(filters.iter().flatten().map(FilterView::from), place, &mut |view, named| {
         let resolved = resolver.resolve(view);
-        resolved.map_err(|error| unresolved.push((format!("rules[{at}] mirror"), error))).ok()
+        resolved.map_err(|error| unresolved.push((format!("rules[{at}] {}", named.as_str()), error))).ok()
     });
     let timeouts = timeouts.as_ref().map_or(Ok(Timeouts::default()), compile_timeouts);
     let retry = retry.as_ref().map(retry::translate).transpose();
@@ -179,7 +179,7 @@ where
             }
         };
         let place = Place::BackendRef { prefixes };
-        match (filters::translate(filters, place, &mut |_| None), compile_weight(index, weight)) {
+        match (filters::translate(filters, place, &mut |_, _| None), compile_weight(index, weight)) {
             (Ok(Filters { filters, redirect: _ }), Ok(weight)) => {
                 backends.push(WeightedBackend { target, weight, filters });
             }

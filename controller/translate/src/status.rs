@@ -27,13 +27,17 @@ use crate::listener_plan::ListenerPlan;
 use crate::listener_set::SetPlan;
 use crate::output::{ProgrammedOf, Statuses};
 use crate::parameters;
+use crate::policy_status;
 use crate::route::CompiledRoute;
 use crate::{
     Inputs, Kind, NamespacedName, ObjectRef, ParentRefView, RouteObject, RouteParentStatus, RouteStatus, Settings,
+    XBackend,
 };
 
 /// Most ancestors of a policy (`PolicyStatus.ancestors`).
-const MAX_ANCESTORS: usize = 16;
+pub(crate) const MAX_ANCESTORS: usize = 16;
+/// Most ancestors of an XBackend (`BackendStatus.ancestors`).
+const MAX_USERS: usize = 32;
 
 impl Statuses {
     /// Takes over the times of conditions whose status is the same in `previous`. Where objects carry their own status
@@ -55,9 +59,9 @@ impl Statuses {
             }
         }
         for (name, status) in &mut self.routes {
-            if let Some(old) = previous.routes.get(name) {
+            if let Some(old) = previous.routes.get(name).filter(|old| !Arc::ptr_eq(old, status)) {
                 let old = old.parents.iter().map(|parent| (parent.parent_ref.view(), &*parent.conditions));
-                settle_route(status, &old.collect::<Vec<_>>());
+                settle_route(Arc::make_mut(status), &old.collect::<Vec<_>>());
             }
         }
         for (name, status) in &mut self.backend_tls_policies {
@@ -65,9 +69,18 @@ impl Statuses {
                 settle_policy(status, &old.ancestors);
             }
         }
+        let before = &mut self.programmed_before;
+        let (now, old) = (&mut self.rate_limit_policies, &previous.rate_limit_policies);
+        policy_status::settle(Kind::RateLimitPolicy, now, old, before);
+        policy_status::settle(Kind::AuthPolicy, &mut self.auth_policies, &previous.auth_policies, before);
         for (name, status) in &mut self.backends {
             let old = previous.backends.get(name).map(|old| old.conditions.as_slice());
             settle(&mut status.conditions, old.unwrap_or_default());
+        }
+        for (name, status) in &mut self.x_backends {
+            if let Some(old) = previous.x_backends.get(name) {
+                settle_policy(status, &old.ancestors);
+            }
         }
         for (name, status) in &mut self.gateway_parameters {
             let old = previous.gateway_parameters.get(name).map(|old| old.conditions.as_slice());
@@ -78,14 +91,25 @@ impl Statuses {
 
 /// Collects the statuses of one pass.
 pub(crate) struct Recorder<'a> {
-    inputs: &'a Inputs,
+    pub(crate) inputs: &'a Inputs,
     settings: &'a Settings,
     pub(crate) statuses: Statuses,
+    /// Of routes, put in their place at the end: built at once, a map of thousands costs a fraction.
+    routes: Vec<(ObjectRef, Arc<RouteStatus>)>,
 }
 
 impl<'a> Recorder<'a> {
     pub(crate) fn new(inputs: &'a Inputs, settings: &'a Settings) -> Self {
-        Self { inputs, settings, statuses: Statuses::default() }
+        Self { inputs, settings, statuses: Statuses::default(), routes: Vec::new() }
+    }
+
+    /// All routes have been recorded.
+    pub(crate) fn place_routes(&mut self) {
+        self.statuses.routes = std::mem::take(&mut self.routes).into_iter().collect();
+    }
+
+    pub(crate) fn controller_name(&self) -> &str {
+        &self.settings.controller_name
     }
 
     pub(crate) fn class(&mut self, name: &Arc<str>, object: &GatewayClass, plan: &ClassPlan) {
@@ -94,7 +118,7 @@ impl<'a> Recorder<'a> {
         let mut conditions = self.conditions(object, &verdicts);
         let old = object.status.as_ref().and_then(|status| status.conditions.as_deref());
         settle(&mut conditions, old.unwrap_or_default());
-        let features = features::supported(installed).into_iter();
+        let features = features::supported(installed, &self.inputs.absent).into_iter();
         let features = features.map(|name| GatewayClassStatusSupportedFeatures { name: name.to_owned() }).collect();
         let status = GatewayClassStatus { conditions: Some(conditions), supported_features: Some(features) };
         self.statuses.gateway_classes.insert(Arc::clone(name), status);
@@ -152,8 +176,19 @@ impl<'a> Recorder<'a> {
         self.statuses.listener_sets.insert(plan.name.clone(), status);
     }
 
-    /// A route none of whose parents is ours has a status only if it had one, which is then taken back.
-    pub(crate) fn route(&mut self, reference: &ObjectRef, object: &dyn RouteObject, compiled: &CompiledRoute) {
+    /// A route none of whose parents is ours has a status only if it had one, which is then taken back. `settled` is its status if
+    /// neither the object nor `compiled` have changed since, and the time of the pass does not matter to it.
+    pub(crate) fn route(
+        &mut self,
+        reference: ObjectRef,
+        object: &dyn RouteObject,
+        compiled: &CompiledRoute,
+        settled: &mut Option<Arc<RouteStatus>>,
+    ) {
+        if let Some(status) = settled {
+            self.routes.push((reference, Arc::clone(status)));
+            return;
+        }
         let parents: Vec<_> = (compiled.parents.iter())
             .map(|parent| RouteParentStatus {
                 conditions: self.conditions_of(object.metadata(), &parent.verdicts),
@@ -168,11 +203,14 @@ impl<'a> Recorder<'a> {
         }
         let mut status = RouteStatus { parents };
         let old = old.iter().map(|parent| (parent.parent_ref, parent.conditions));
-        settle_route(&mut status, &old.collect::<Vec<_>>());
-        self.statuses.routes.insert(reference.clone(), status);
+        let timeless = settle_route(&mut status, &old.collect::<Vec<_>>());
+        let status = Arc::new(status);
+        if timeless {
+            *settled = Some(Arc::clone(&status));
+        }
+        self.routes.push((reference, status));
     }
 
-    /// A policy that no Gateway of ours uses has a status only if it had one, which is then taken back.
     pub(crate) fn tls_policy(
         &mut self,
         name: &NamespacedName,
@@ -180,6 +218,35 @@ impl<'a> Recorder<'a> {
         gateways: &BTreeSet<&GatewayKey>,
         verdicts: &[Verdict],
     ) {
+        let old = object.status.as_ref().map(|status| status.ancestors.clone()).unwrap_or_default();
+        if let Some(status) = self.ancestors(object.meta(), old, MAX_ANCESTORS, gateways, verdicts) {
+            self.statuses.backend_tls_policies.insert(name.clone(), status);
+        }
+    }
+
+    pub(crate) fn x_backend(
+        &mut self,
+        name: &NamespacedName,
+        object: &XBackend,
+        gateways: &BTreeSet<&GatewayKey>,
+        verdicts: &[Verdict],
+    ) {
+        let status = self.ancestors(object.meta(), object.ancestors(), MAX_USERS, gateways, verdicts);
+        if let Some(status) = status {
+            self.statuses.x_backends.insert(name.clone(), status);
+        }
+    }
+
+    /// One entry for each Gateway. What no Gateway of ours uses has a status only if it had one, which is then taken
+    /// back.
+    fn ancestors(
+        &self,
+        metadata: &ObjectMeta,
+        mut old: Vec<PolicyAncestor>,
+        most: usize,
+        gateways: &BTreeSet<&GatewayKey>,
+        verdicts: &[Verdict],
+    ) -> Option<BackendTlsPolicyStatus> {
         let ancestor = |gateway: &GatewayKey| PolicyAncestor {
             ancestor_ref: AncestorRef {
                 group: Some(GATEWAY_GROUP.to_owned()),
@@ -189,18 +256,17 @@ impl<'a> Recorder<'a> {
                 port: None,
                 section_name: None,
             },
-            conditions: self.conditions(object, verdicts),
+            conditions: self.conditions_of(metadata, verdicts),
             controller_name: self.settings.controller_name.clone(),
         };
-        let ancestors = gateways.iter().take(MAX_ANCESTORS).map(|gateway| ancestor(gateway)).collect();
-        let mut old = object.status.as_ref().map(|status| status.ancestors.clone()).unwrap_or_default();
+        let ancestors = gateways.iter().take(most).map(|gateway| ancestor(gateway)).collect();
         old.retain(|ancestor| ancestor.controller_name == self.settings.controller_name);
         if gateways.is_empty() && old.is_empty() {
-            return;
+            return None;
         }
         let mut status = BackendTlsPolicyStatus { ancestors };
         settle_policy(&mut status, &old);
-        self.statuses.backend_tls_policies.insert(name.clone(), status);
+        Some(status)
     }
 
     pub(crate) fn backend(&mut self, name: &NamespacedName, object: &Backend, plan: &BackendPlan) {
@@ -215,11 +281,11 @@ impl<'a> Recorder<'a> {
         self.statuses.gateway_parameters.insert(name.clone(), GatewayParametersStatus { conditions });
     }
 
-    fn conditions(&self, object: &impl Resource, verdicts: &[Verdict]) -> Vec<Condition> {
+    pub(crate) fn conditions(&self, object: &impl Resource, verdicts: &[Verdict]) -> Vec<Condition> {
         self.conditions_of(object.meta(), verdicts)
     }
 
-    fn conditions_of(&self, metadata: &ObjectMeta, verdicts: &[Verdict]) -> Vec<Condition> {
+    pub(crate) fn conditions_of(&self, metadata: &ObjectMeta, verdicts: &[Verdict]) -> Vec<Condition> {
         let now = Time(self.inputs.now);
         let condition = |verdict: &Verdict| {
             let Verdict { kind, state, reason, message } = verdict;
@@ -245,21 +311,27 @@ fn bounded(message: &str) -> String {
     }
 }
 
-fn settle(conditions: &mut [Condition], old: &[Condition]) {
+/// Whether every time was taken over.
+pub(crate) fn settle(conditions: &mut [Condition], old: &[Condition]) -> bool {
+    let mut all = true;
     for condition in conditions {
         let same = |old: &&Condition| old.type_ == condition.type_ && old.status == condition.status;
-        if let Some(old) = old.iter().find(same) {
-            condition.last_transition_time = old.last_transition_time.clone();
+        match old.iter().find(same) {
+            Some(old) => condition.last_transition_time = old.last_transition_time.clone(),
+            None => all = false,
         }
     }
+    all
 }
 
-fn settle_route<'a>(status: &mut RouteStatus, old: &[(ParentRefView<'a>, &'a [Condition])]) {
+/// Whether every time was taken over: then the pass's own is in none of them.
+fn settle_route<'a>(status: &mut RouteStatus, old: &[(ParentRefView<'a>, &'a [Condition])]) -> bool {
+    let mut all = true;
     for parent in &mut status.parents {
-        if let Some((_, old)) = old.iter().find(|(reference, _)| *reference == parent.parent_ref.view()) {
-            settle(&mut parent.conditions, old);
-        }
+        let old = old.iter().find(|(reference, _)| *reference == parent.parent_ref.view());
+        all &= settle(&mut parent.conditions, old.map(|(_, old)| *old).unwrap_or_default());
     }
+    all
 }
 
 /// None where no ListenerSet names the Gateway.

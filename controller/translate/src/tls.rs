@@ -148,10 +148,9 @@ fn parse(key: &CertificateKey, secret: &Secret) -> Result<ParsedCertificate, Inv
     })
 }
 
-/// Trusted certificates as DER, each one parsed as a trust anchor.
-pub(crate) fn trusted_roots(pem: &[u8]) -> Result<Vec<Box<[u8]>>, InvalidPem> {
-    const PLACE: &str = "ca.crt";
-    let roots = certificates(pem, PLACE)?;
+/// Trusted certificates as DER, each one parsed as a trust anchor. `place` is how messages call where they stand.
+pub(crate) fn trusted_roots(pem: &[u8], place: &'static str) -> Result<Vec<Box<[u8]>>, InvalidPem> {
+    let roots = certificates(pem, place)?;
     if roots.is_empty() {
         return Err(InvalidPem::Empty);
     }
@@ -160,7 +159,7 @@ pub(crate) fn trusted_roots(pem: &[u8]) -> Result<Vec<Box<[u8]>>, InvalidPem> {
     }
     let mut store = RootCertStore::empty();
     for (at, root) in roots.iter().enumerate() {
-        store.add(root.clone()).map_err(|_| InvalidPem::Certificate { place: PLACE, number: at + 1 })?;
+        store.add(root.clone()).map_err(|_| InvalidPem::Certificate { place, number: at + 1 })?;
     }
     Ok(roots.iter().map(|root| root.to_vec().into_boxed_slice()).collect())
 }

@@ -20,6 +20,7 @@ use crate::condition::Reason;
 use crate::lenient;
 use crate::object::name_of;
 use crate::trust::{self, MAX_CA_REFS, MAX_NAMES, Roots};
+use crate::trust_bundle::{self, InvalidBundle};
 use crate::world::Reader;
 use crate::{Kind, NamespacedName, ObjectRef};
 
@@ -63,10 +64,14 @@ pub(crate) enum InvalidPolicy {
 /// Why a reference to CA certificates cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidCaRef {
-    #[error("validation.caCertificateRefs[{at}]: {kind} of group {group:?} is not supported; use a ConfigMap")]
+    #[error(
+        "validation.caCertificateRefs[{at}]: {kind} of group {group:?} is not supported; use a ConfigMap, or a ClusterTrustBundle of certificates.k8s.io"
+    )]
     Kind { at: usize, group: String, kind: String },
     #[error("validation.caCertificateRefs[{at}]: ConfigMap {name} {problem}")]
     ConfigMap { at: usize, name: NamespacedName, problem: String },
+    #[error("validation.caCertificateRefs[{at}]: {error}")]
+    Bundle { at: usize, error: InvalidBundle },
 }
 
 impl InvalidPolicy {
@@ -85,6 +90,7 @@ impl InvalidCaRef {
         match self {
             Self::Kind { .. } => Reason::InvalidKind,
             Self::ConfigMap { .. } => Reason::InvalidCaCertificateRef,
+            Self::Bundle { error, .. } => error.reason(Reason::InvalidKind),
         }
     }
 }
@@ -107,7 +113,8 @@ pub(crate) fn compile(reader: &Reader<'_, '_>, name: &NamespacedName) -> PolicyP
     PolicyPlan { tls, unresolved }
 }
 
-fn translate(
+/// What a `validation` asks for, of a policy or of an XBackend of the name.
+pub(crate) fn translate(
     reader: &Reader<'_, '_>,
     policy: &NamespacedName,
     validation: &BackendTlsPolicyValidation,
@@ -162,14 +169,17 @@ fn resolve(
 ) -> Vec<Box<[u8]>> {
     let mut roots = Roots::default();
     for (at, BackendTlsPolicyValidationCaCertificateRefs { group, kind, name }) in references.iter().enumerate() {
-        if (&**group, &**kind) != ("", "ConfigMap") {
-            unresolved.push(InvalidCaRef::Kind { at, group: group.clone(), kind: kind.clone() });
-            continue;
-        }
-        let name = NamespacedName::new(Arc::clone(&policy.namespace), name.as_str());
-        if let Err(problem) = roots.add(reader, &name) {
-            unresolved.push(InvalidCaRef::ConfigMap { at, name, problem });
-        }
+        let added = match (&**group, &**kind) {
+            ("", "ConfigMap") => {
+                let name = NamespacedName::new(Arc::clone(&policy.namespace), name.as_str());
+                roots.add(reader, &name).map_err(|problem| InvalidCaRef::ConfigMap { at, name, problem })
+            }
+            (trust_bundle::GROUP, "ClusterTrustBundle") => {
+                roots.add_bundle(reader, name).map_err(|error| InvalidCaRef::Bundle { at, error })
+            }
+            _ => Err(InvalidCaRef::Kind { at, group: group.clone(), kind: kind.clone() }),
+        };
+        unresolved.extend(added.err());
     }
     roots.into_inner()
 }

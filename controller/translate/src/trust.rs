@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use portcullis_ir::HostPattern;
 
 use crate::tls::{InvalidPem, trusted_roots};
+use crate::trust_bundle::{self, InvalidBundle};
 use crate::world::Reader;
 use crate::{Kind, NamespacedName, ObjectRef};
 
@@ -24,12 +25,22 @@ impl Roots {
     /// Adds those of a ConfigMap, or says what is wrong with it. What is added is never empty: an empty set would mean
     /// "the system's".
     pub(crate) fn add(&mut self, reader: &Reader<'_, '_>, name: &NamespacedName) -> Result<(), String> {
-        for root in config_map_roots(reader, name)? {
+        self.extend(config_map_roots(reader, name)?);
+        Ok(())
+    }
+
+    /// The same for a ClusterTrustBundle.
+    pub(crate) fn add_bundle(&mut self, reader: &Reader<'_, '_>, name: &str) -> Result<(), InvalidBundle> {
+        self.extend(trust_bundle::roots(name, &reader.trust_bundle(name))?);
+        Ok(())
+    }
+
+    fn extend(&mut self, roots: Vec<Box<[u8]>>) {
+        for root in roots {
             if !self.0.contains(&root) {
                 self.0.push(root);
             }
         }
-        Ok(())
     }
 
     pub(crate) fn into_inner(self) -> Vec<Box<[u8]>> {
@@ -47,7 +58,7 @@ fn config_map_roots(reader: &Reader<'_, '_>, name: &NamespacedName) -> Result<Ve
     let ConfigMap { data, .. } = &*found;
     let pem = data.as_ref().and_then(|data| data.get(CA_KEY));
     let pem = pem.ok_or_else(|| format!("has no key {CA_KEY}; put the certificates there as PEM"))?;
-    trusted_roots(pem.as_bytes()).map_err(|error: InvalidPem| format!("is invalid: {error}"))
+    trusted_roots(pem.as_bytes(), CA_KEY).map_err(|error: InvalidPem| format!("is invalid: {error}"))
 }
 
 /// A DNS name that a certificate may carry, `*.suffix` included, in lower case.

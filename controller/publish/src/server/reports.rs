@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use portcullis_wire::PodReport;
+use portcullis_wire::{Report, Wanted};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -59,11 +59,12 @@ async fn merge(inner: &Inner, connection: &Arc<str>, incoming: &mut Streaming<By
             Ok(None) => return Status::ok("it ended"),
             Err(status) => return status,
         };
-        match PodReport::decode(&message) {
-            Ok(report) => {
+        match Report::decode(&message) {
+            Ok(Report::Pod(report)) => {
                 count(&inner.stats.reports);
                 inner.publisher.merge_peer(connection, report);
             }
+            Ok(Report::Wanted(Wanted { issuers })) => inner.publisher.want(issuers),
             Err(error) => return Status::failed_precondition(error.to_string()),
         }
     }

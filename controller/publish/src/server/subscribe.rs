@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use portcullis_wire::{ClientMessage, Hello};
+use portcullis_wire::{ClientMessage, Hello, Wanted};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -160,7 +160,12 @@ impl Conversation<'_> {
     }
 
     fn hear(&mut self, message: &[u8], seat: &Seat) -> Result<(), Refusal> {
-        match self.session.hear(ClientMessage::decode(message)?) {
+        let message = ClientMessage::decode(message)?;
+        if let ClientMessage::Wanted(Wanted { issuers }) = message {
+            self.inner.publisher.want(issuers);
+            return Ok(());
+        }
+        match self.session.hear(message) {
             Heard::Nothing => return Ok(()),
             Heard::Answer if self.session.is_stuck() => {}
             Heard::Answer => self.retry = None,

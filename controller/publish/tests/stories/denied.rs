@@ -7,7 +7,7 @@ use crate::support::pod::{Identity, dial, hello, identity, identity_at, issue, r
 use crate::support::replica::{Replica, ca, pki, token};
 use portcullis_ir::GatewayKey;
 use portcullis_publish::DeniedReason;
-use portcullis_wire::{IssueRequest, PodReport};
+use portcullis_wire::{IssueRequest, PodReport, Report};
 use tonic::{Code, Status};
 
 async fn replica() -> Replica {
@@ -113,7 +113,7 @@ async fn another_schema_is_named_together_with_ours() {
 #[tokio::test]
 async fn data_planes_do_not_report_and_replicas_do_not_subscribe() {
     let replica = replica().await;
-    let gossip = PodReport { gateway: gateway(), pod: "b".into(), state: None }.encode_to_vec();
+    let gossip = Report::Pod(PodReport { gateway: gateway(), pod: "b".into(), state: None }).encode_to_vec();
     let channel = dial(replica.address, &replica.pki, Some(identity(&replica.pki, "a"))).await;
     let Err(status) = report(channel, gossip.clone()).await else { panic!("a report was taken") };
     is(&status, Code::Unauthenticated, "only replicas of the controller report");

@@ -1,13 +1,17 @@
 //! Several replicas of the controller, one of which writes status.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::support::gateway::{gateway, route, snapshot};
 use crate::support::plane::Plane;
-use crate::support::replica::{Replica, ca};
+use crate::support::pod::{dial, hello, identity, subscribe};
+use crate::support::replica::{Replica, ca, token};
 use crate::support::wire::Wire;
 use crate::support::{until, until_in_force, within};
+use portcullis_ir::IssuerKey;
 use portcullis_publish::report_to;
+use portcullis_wire::{ClientMessage, Wanted};
 use tokio::sync::oneshot;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,6 +59,35 @@ async fn the_leader_knows_pods_that_are_connected_to_others() {
     drop(stop);
     within("the reporter's end", reporting).await.unwrap();
     until("a fleet without the follower's pods", &leader.publisher, &gateway(), |fleet| fleet.pods.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_data_plane_wants_to_be_fetched_reaches_the_leader_wherever_it_is_connected() {
+    let material = ca();
+    let leader = Replica::start(1, &material).await;
+    let follower = Replica::start(2, &material).await;
+    tokio::spawn(report_to(
+        leader.address.to_string(),
+        "follower".into(),
+        Arc::clone(&follower.pki),
+        Arc::clone(&follower.publisher),
+        std::future::pending(),
+    ));
+    let issuers = |from: u32, to: u32| -> BTreeSet<IssuerKey> {
+        (from..to).map(|at| IssuerKey(format!("https://issuer{at:03}.example").into())).collect()
+    };
+    let mut wanted = leader.publisher.wanted();
+    for (replica, from, to) in [(&leader, 0, 2), (&follower, 2, 90)] {
+        let channel = dial(replica.address, &replica.pki, Some(identity(&replica.pki, "a"))).await;
+        let stream = subscribe(channel, Some(&token("a")), hello(gateway(), None)).await.unwrap();
+        let mut asked = issuers(from, to);
+        while let Some(some) = Wanted::take(&mut asked) {
+            stream.send(ClientMessage::Wanted(some)).await;
+        }
+        within("the wish", wanted.wait_for(|all| all.is_superset(&issuers(from, to)))).await.unwrap();
+    }
+    assert_eq!(leader.publisher.take_wanted(), issuers(0, 90));
+    assert!(leader.publisher.take_wanted().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

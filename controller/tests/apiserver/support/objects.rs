@@ -60,6 +60,10 @@ pub(crate) fn resource(kind: &str) -> ApiResource {
         "UDPRoute" => ("gateway.networking.k8s.io", "v1", "udproutes"),
         "ReferenceGrant" => ("gateway.networking.k8s.io", "v1", "referencegrants"),
         "Backend" => ("portcullis.dev", "v1alpha1", "backends"),
+        "RateLimitPolicy" => ("portcullis.dev", "v1alpha1", "ratelimitpolicies"),
+        "AuthPolicy" => ("portcullis.dev", "v1alpha1", "authpolicies"),
+        "Event" => ("events.k8s.io", "v1", "events"),
+        "XBackend" => ("gateway.networking.x-k8s.io", "v1alpha1", "xbackends"),
         "GatewayParameters" => ("portcullis.dev", "v1alpha1", "gatewayparameters"),
         "Deployment" => ("apps", "v1", "deployments"),
         "PodDisruptionBudget" => ("policy", "v1", "poddisruptionbudgets"),
@@ -75,13 +79,17 @@ pub(crate) fn resource(kind: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
 }
 
-/// The conditions of an object: its own, a listener's, or for a route those of each parent of ours.
+/// The conditions of an object: its own, a listener's, or those of each parent or ancestor of ours for a route or policy.
 pub(crate) fn conditions(object: &Value, listener: &str, controller_name: &str) -> Vec<Value> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let status = &object["status"];
     if object["kind"].as_str().is_some_and(|kind| kind.ends_with("Route")) {
         let ours = list(&status["parents"]).into_iter().filter(|parent| parent["controllerName"] == controller_name);
         return ours.flat_map(|parent| list(&parent["conditions"])).collect();
+    }
+    if object["kind"].as_str().is_some_and(|kind| kind.ends_with("Policy")) {
+        let ours = list(&status["ancestors"]).into_iter().filter(|one| one["controllerName"] == controller_name);
+        return ours.flat_map(|one| list(&one["conditions"])).collect();
     }
     if listener.is_empty() {
         return list(&status["conditions"]);

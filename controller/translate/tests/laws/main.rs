@@ -172,7 +172,7 @@ proptest! {
         let settings = settings(false);
         let mut inputs = world_of(&start);
         let mut memo = Memo::default();
-        let Output { mut snapshots, statuses } = translate(&inputs, &settings, &mut memo);
+        let Output { mut snapshots, statuses, .. } = translate(&inputs, &settings, &mut memo);
         for (number, seed, stays) in slices {
             let id = Id::slice(number);
             apply(&mut inputs, &if stays { Edit::Put(id, seed) } else { Edit::Remove(id) });
@@ -243,8 +243,10 @@ impl Related {
             gateways = inputs.gateways.keys().cloned().collect();
         }
         // A CA ConfigMap is named by Backends, which routes name.
-        let through: Vec<&NamespacedName> = (inputs.backends.iter())
-            .filter(|(_, backend)| names(serde_json::to_string(&backend.spec).unwrap(), &victim.name))
+        let backends = inputs.backends.iter().map(|(name, one)| (name, serde_json::to_string(&one.spec)));
+        let x_backends = inputs.x_backends.iter().map(|(name, one)| (name, serde_json::to_string(&one.spec)));
+        let through: Vec<&NamespacedName> = (backends.chain(x_backends))
+            .filter(|(_, text)| names(text.as_ref().unwrap().clone(), &victim.name))
             .map(|(name, _)| name)
             .collect();
         // Listeners that are gone conflict with nobody's any more.
@@ -297,6 +299,7 @@ fn random_worlds_mean_something() {
     let (mut serving, mut encrypting, mut denying, mut calling) = (0, 0, 0, 0);
     let (mut adding, mut judging, mut introducing) = (0, 0, 0);
     let (mut verifying, mut broken, mut told) = (0, 0, 0);
+    let (mut reaching_out, mut outside) = (0, 0);
     let mut streaming: BTreeMap<RouteKind, u32> = BTreeMap::new();
     for seed in 0..200u64 {
         let ids = (0..ID_KINDS).flat_map(|kind| (0..4u8).map(move |number| Id { kind, number }));
@@ -319,6 +322,8 @@ fn random_worlds_mean_something() {
         let of_service = |one: &Backend| one.key.kind == BackendKind::Service && one.tls.is_some();
         verifying += any(&|one| backends(one, of_service));
         broken += any(&|one| backends(one, |one| one.broken == Some(Failure::InvalidBackendTls)));
+        reaching_out += any(&|one| one.config.backends.keys().any(|key| key.kind == BackendKind::XBackend));
+        outside += u32::from(output.statuses.x_backends.values().any(|status| !status.ancestors.is_empty()));
         told += u32::from(output.statuses.backend_tls_policies.values().any(|status| !status.ancestors.is_empty()));
         denying += any(&|one| one.config.routes.values().any(|route| matches!(route.action, Action::Fail(_))));
         calling += any(&|one| one.config.routes.keys().any(|key| key.kind == RouteKind::GrpcRoute));
@@ -336,5 +341,6 @@ fn random_worlds_mean_something() {
         adding > 10 && judging > 5 && introducing > 1,
         "{adding} serve ListenerSets, {judging} judge clients, {introducing} present a certificate"
     );
+    assert!(reaching_out > 10 && outside > 10, "{reaching_out} use XBackends, {outside} tell them");
     assert!(verifying > 4 && broken > 10 && told > 30, "{verifying} verify, {broken} are broken, {told} are told");
 }

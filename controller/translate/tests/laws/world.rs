@@ -7,7 +7,7 @@ use portcullis_translate::{Inputs, Kind, NamespacedName, Object, ObjectRef};
 use serde_json::{Value, json};
 
 /// Kinds that worlds are made of, by number.
-const KINDS: [Kind; 17] = [
+const KINDS: [Kind; 19] = [
     Kind::GatewayClass,
     Kind::Gateway,
     Kind::HttpRoute,
@@ -25,6 +25,8 @@ const KINDS: [Kind; 17] = [
     Kind::UdpRoute,
     Kind::ListenerSet,
     Kind::BackendTlsPolicy,
+    Kind::XBackend,
+    Kind::ClusterTrustBundle,
 ];
 pub(crate) const ID_KINDS: u8 = KINDS.len() as u8;
 const NAMESPACES: [&str; 2] = ["one", "two"];
@@ -65,7 +67,7 @@ impl Id {
         let kind = KINDS[usize::from(self.kind)];
         let name = self.name();
         match kind {
-            Kind::GatewayClass | Kind::Namespace => ObjectRef::cluster(kind, name),
+            Kind::GatewayClass | Kind::Namespace | Kind::ClusterTrustBundle => ObjectRef::cluster(kind, name),
             _ => ObjectRef::namespaced(kind, &NamespacedName::new(self.namespace(), name)),
         }
     }
@@ -129,6 +131,11 @@ fn object(id: Id, seed: u64) -> Value {
             json!({ "spec": spec })
         }
         Kind::BackendTlsPolicy => json!({ "spec": tls_policy(&mut dice), "status": tls_policy_status(&mut dice) }),
+        Kind::ClusterTrustBundle => {
+            json!({ "spec": { "trustBundle": dice.of(&[pair().0.as_str(), pair().0.as_str(), ""]) } })
+        }
+        Kind::XBackend => json!({ "spec": x_backend(&mut dice), "status": tls_policy_status(&mut dice) }),
+        Kind::RateLimitPolicy | Kind::AuthPolicy => unreachable!("worlds with policies: tests/policies/laws.rs"),
     };
     value["apiVersion"] = kind.api_version().into();
     value["kind"] = kind.as_str().into();
@@ -207,6 +214,9 @@ fn validation(dice: &mut Dice) -> Value {
             let mut reference = reference(dice, "configmap", 4);
             reference["group"] = "".into();
             reference["kind"] = dice.of(&["ConfigMap", "ConfigMap", "ConfigMap", "Service"]).into();
+            if dice.below(4) == 0 {
+                reference = bundle(dice);
+            }
             reference
         })
         .collect();
@@ -351,9 +361,11 @@ fn backends(dice: &mut Dice) -> Vec<Value> {
     (0..dice.below(4))
         .map(|_| {
             let mut reference = if dice.below(3) == 0 {
-                let mut backend = reference(dice, "backend", 4);
-                backend["group"] = "portcullis.dev".into();
-                backend["kind"] = "Backend".into();
+                let (group, kind) =
+                    dice.of(&[("portcullis.dev", "Backend"), ("gateway.networking.x-k8s.io", "XBackend")]);
+                let mut backend = reference(dice, &kind.to_lowercase(), 4);
+                backend["group"] = group.into();
+                backend["kind"] = kind.into();
                 backend
             } else {
                 let mut service = reference(dice, "service", 5);
@@ -381,7 +393,12 @@ fn tls_policy(dice: &mut Dice) -> Value {
     if dice.below(2) == 0 {
         validation["wellKnownCACertificates"] = dice.of(&["System", "System", "System", "example.com/mine"]).into();
     } else {
-        let reference = |dice: &mut Dice| json!({ "group": "", "kind": dice.of(&["ConfigMap", "ConfigMap", "ConfigMap", "Secret"]), "name": format!("configmap-{}", dice.below(4)) });
+        let reference = |dice: &mut Dice| match dice.below(4) {
+            0 => bundle(dice),
+            _ => {
+                json!({ "group": "", "kind": dice.of(&["ConfigMap", "ConfigMap", "ConfigMap", "Secret"]), "name": format!("configmap-{}", dice.below(4)) })
+            }
+        };
         validation["caCertificateRefs"] = (0..=dice.below(2)).map(|_| reference(dice)).collect();
     }
     validation["subjectAltNames"] = dice.of(&[
@@ -395,6 +412,11 @@ fn tls_policy(dice: &mut Dice) -> Value {
         json!([{ "type": "Address", "address": "192.0.2.1" }]),
     ]);
     json!({ "targetRefs": targets, "validation": validation })
+}
+
+/// A reference to a ClusterTrustBundle.
+fn bundle(dice: &mut Dice) -> Value {
+    json!({ "group": "certificates.k8s.io", "kind": "ClusterTrustBundle", "name": format!("clustertrustbundle-{}", dice.below(4)) })
 }
 
 /// What earlier passes and others left there.
@@ -418,6 +440,7 @@ fn grant(dice: &mut Dice) -> Value {
         json!({ "group": "", "kind": "Secret" }),
         json!({ "group": "", "kind": "ConfigMap" }),
         json!({ "group": "portcullis.dev", "kind": "Backend" }),
+        json!({ "group": "gateway.networking.x-k8s.io", "kind": "XBackend" }),
     ]);
     json!({ "from": [{ "group": "gateway.networking.k8s.io", "kind": kind, "namespace": dice.of(&NAMESPACES) }], "to": [to] })
 }
@@ -444,6 +467,18 @@ fn backend(dice: &mut Dice) -> Value {
             0 => spec["tls"]["wellKnownCACertificates"] = "System".into(),
             _ => spec["tls"]["caCertificateRefs"] = json!([{ "name": format!("configmap-{}", dice.below(4)) }]),
         }
+    }
+    spec
+}
+
+fn x_backend(dice: &mut Dice) -> Value {
+    let port = dice.of(&[json!({ "number": 443 }), json!({ "port": 443 }), json!({ "number": 443 }), json!({})]);
+    let mut spec = json!({ "type": dice.of(&["ExternalHostname", "ExternalHostname", "EndpointSelector"]), "port": port,
+        "externalHostname": { "hostname": dice.of(&["a.example.com", "a.example.com", "192.0.2.1"]) },
+        "protocol": dice.of(&["HTTP", "HTTP", "TCP", "GRPC", "MCP"]) });
+    if dice.below(2) == 0 {
+        let reference = json!({ "group": "", "kind": "ConfigMap", "name": format!("configmap-{}", dice.below(4)) });
+        spec["tls"] = json!({ "mode": "ServerOnly", "validation": { "hostname": "a.example.com", "caCertificateRefs": [reference] } });
     }
     spec
 }

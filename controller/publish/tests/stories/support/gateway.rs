@@ -24,7 +24,7 @@ pub(crate) fn route(number: u16, edition: u16) -> Resource {
         key: RouteKey::http("team", format!("route-{number}"), 0),
         rule_name: None,
         created: 1_700_000_000,
-        attachments: vec![Attachment { listener: http(), hostnames: vec![any] }],
+        attachments: vec![Attachment::new(http(), vec![any])],
         matches: vec![Match {
             path: PathMatch::Exact(format!("/{number}/{edition}").into()),
             method: None,
@@ -64,6 +64,8 @@ pub(crate) fn listener(port: u16) -> Resource {
         hostname: HostPattern::Any,
         protocol: ListenerProtocol::Http,
         proxy_protocol: false,
+        limits: None,
+        auth: None,
     }))
 }
 

@@ -1,0 +1,33 @@
+//! What an XBackend has to be told: one entry for each Gateway whose routes name it, usable or not.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use portcullis_ir::{GatewayKey, Snapshot};
+
+use crate::NamespacedName;
+use crate::route::CompiledRoute;
+use crate::status::Recorder;
+use crate::world::World;
+
+pub(crate) fn record(
+    world: &World<'_>,
+    snapshots: &BTreeMap<GatewayKey, Snapshot>,
+    routes: &[Arc<CompiledRoute>],
+    recorder: &mut Recorder<'_>,
+) {
+    let mut users: HashMap<&NamespacedName, BTreeSet<&GatewayKey>> = HashMap::new();
+    for route in routes.iter().filter(|route| !route.x_backends.is_empty()) {
+        let gateways = route.rules.keys().chain(route.streams.keys()).filter(|one| snapshots.contains_key(one));
+        let gateways: Vec<&GatewayKey> = gateways.collect();
+        for name in &route.x_backends {
+            users.entry(name).or_default().extend(&gateways);
+        }
+    }
+    let nobody = BTreeSet::new();
+    for (name, object) in &world.inputs.x_backends {
+        let gateways = users.get(name).unwrap_or(&nobody);
+        let verdicts = world.x_backends.get(name).map(|plan| plan.verdicts()).unwrap_or_default();
+        recorder.x_backend(name, object, gateways, &verdicts);
+    }
+}
