@@ -13,21 +13,30 @@ const MAX_PAGE: u64 = 256 * 1024 * 1024;
 /// # Errors
 /// When nobody answers there, or not with this page.
 pub fn page(address: SocketAddr, path: &str) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.take(MAX_PAGE).read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| io::Error::other("the answer is no HTTP"))?;
-    let status = head.split(' ').nth(1).unwrap_or_default();
+    let (status, body) = ask(address, "GET", path)?;
     if status != "200" {
         return Err(io::Error::other(format!("{path} is answered by status {status}")));
     }
+    Ok(body)
+}
+
+/// Status and body of any answer.
+///
+/// # Errors
+/// When nobody answers there.
+pub fn ask(address: SocketAddr, method: &str, path: &str) -> io::Result<(String, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(MAX_PAGE).read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| io::Error::other("the answer is no HTTP"))?;
+    let status = head.split(' ').nth(1).unwrap_or_default().to_owned();
     if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
-        return Ok(unchunked(body));
+        return Ok((status, unchunked(body)));
     }
-    Ok(body.to_owned())
+    Ok((status, body.to_owned()))
 }
 
 fn unchunked(mut body: &str) -> String {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use portcullis_cli::logging::LogFormat;
+use portcullis_cli::quota::Question;
 use portcullis_cli::standalone::Options;
 use portcullis_dataplane::AccessLog;
 
@@ -26,6 +27,10 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Show the status of what is served, as a cluster would hold it.
     Status(StatusArguments),
+    /// Show which policies count for a route, where each part comes from, and why others do not count.
+    Explain(ExplainArguments),
+    /// Say what a key of a rate limit has left, or give it all back.
+    Quota(QuotaArguments),
     /// Serve docs/examples/quickstart, with two backends to route to.
     Quickstart {
         #[arg(long, value_name = "DIR", default_value = "docs/examples/quickstart")]
@@ -85,6 +90,72 @@ pub(crate) struct StatusArguments {
     pub(crate) admin: SocketAddr,
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// Folder with the objects, as for `run`.
+    #[arg(long, value_name = "DIR", required_unless_present = "cluster", conflicts_with = "cluster")]
+    pub(crate) config: Option<PathBuf>,
+    /// Read the objects from a cluster, by the `kubectl` of this machine and its rights.
+    #[arg(long)]
+    pub(crate) cluster: bool,
+    /// Which cluster and account, for `kubectl`.
+    #[arg(long, value_name = "FILE", requires = "cluster")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The context of that file.
+    #[arg(long, requires = "cluster")]
+    pub(crate) context: Option<String>,
+    /// `HTTPRoute/NAMESPACE/NAME` or `GRPCRoute/NAMESPACE/NAME`.
+    pub(crate) route: String,
+    /// One rule by its name or position; all of them without it.
+    pub(crate) rule: Option<String>,
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QuotaArguments {
+    #[command(subcommand)]
+    pub(crate) verb: QuotaVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuotaVerb {
+    /// What is left. Without a rule: which rules are in force.
+    Get(QuotaKey),
+    /// Forget what the key has spent.
+    Reset(QuotaKey),
+}
+
+/// Which key of which rule.
+#[derive(Debug, Args)]
+pub(crate) struct QuotaKey {
+    /// The RateLimitPolicy, as namespace/name.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub(crate) policy: Option<String>,
+    /// The rule's name.
+    #[arg(long)]
+    pub(crate) rule: Option<String>,
+    /// The value that chooses the plan, if the rule has tiers.
+    #[arg(long)]
+    pub(crate) tier: Option<String>,
+    /// A value for each part of the rule's key, in order; an address for ClientIP.
+    #[arg(long = "key", value_name = "VALUE")]
+    pub(crate) key: Vec<String>,
+    /// Admin address of a data plane; of a limit that replicas share, any of them.
+    #[arg(long, default_value = "127.0.0.1:9901")]
+    pub(crate) admin: SocketAddr,
+    /// Print what the data plane said, as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl QuotaKey {
+    pub(crate) fn question(&self) -> Question<'_> {
+        let Self { policy, rule, tier, key, admin: _, json: _ } = self;
+        Question { policy: policy.as_deref(), rule: rule.as_deref(), tier: tier.as_deref(), key }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

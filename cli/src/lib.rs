@@ -8,9 +8,11 @@
 
 pub mod admin;
 pub mod example_backend;
+pub mod explain;
 pub mod load;
 pub mod logging;
 pub mod quickstart;
+pub mod quota;
 pub mod schema;
 pub mod standalone;
 pub mod watch;

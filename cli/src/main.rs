@@ -9,12 +9,13 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use portcullis_cli::example_backend::ExampleBackend;
+use portcullis_cli::quota::{self, Verb};
 use portcullis_cli::standalone::{check, start, tables};
-use portcullis_cli::{admin, logging, quickstart};
+use portcullis_cli::{admin, explain, logging, quickstart};
 use portcullis_translate::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
-use arguments::{Arguments, Command, Output, RunArguments, StatusArguments};
+use arguments::{Arguments, Command, ExplainArguments, Output, QuotaVerb, RunArguments, StatusArguments};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -37,6 +38,8 @@ fn execute(Arguments { log_format, command }: Arguments) -> anyhow::Result<ExitC
             runtime()?.block_on(run(arguments))
         }
         Command::Status(arguments) => status(&arguments),
+        Command::Explain(arguments) => explain(&arguments),
+        Command::Quota(arguments) => quota(&arguments.verb),
         Command::ExampleBackend { listen, name } => runtime()?.block_on(async {
             let backend = ExampleBackend::bind(listen, &name).await;
             let backend = backend.with_context(|| format!("cannot listen on {listen}; choose another address"))?;
@@ -128,6 +131,45 @@ fn status(StatusArguments { config, admin, output }: &StatusArguments) -> anyhow
     match output {
         Output::Json => writeln!(out, "{page:#}")?,
         Output::Table | Output::Yaml => write!(out, "{}", serde_norway::to_string(&page)?)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn explain(arguments: &ExplainArguments) -> anyhow::Result<ExitCode> {
+    let ExplainArguments { config, cluster: _, kubeconfig, context, route, rule, output } = arguments;
+    let reference = explain::route(route)?;
+    let (inputs, settings) = match config {
+        Some(config) => explain::of_files(config)
+            .with_context(|| format!("cannot read {}; name a folder with YAML files", config.display()))?,
+        None => explain::of_cluster(kubeconfig.as_deref(), context.as_deref())?,
+    };
+    anyhow::ensure!(inputs.route(&reference).is_some(), "there is no {reference}; correct the name");
+    let explained = portcullis_translate::explain(&inputs, &settings, &reference, rule.as_deref());
+    let mut out = io::stdout().lock();
+    match output {
+        Output::Table => write!(out, "{}", explain::text(&reference, &explained))?,
+        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&explained)?)?,
+        Output::Yaml => write!(out, "{}", serde_norway::to_string(&explained)?)?,
+    }
+    if explained.is_empty() {
+        let what = rule.as_ref().map_or_else(|| reference.to_string(), |rule| format!("rule {rule} of {reference}"));
+        writeln!(io::stderr(), "{what} is attached to no listener of ours; see its status")?;
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn quota(verb: &QuotaVerb) -> anyhow::Result<ExitCode> {
+    let (key, verb) = match verb {
+        QuotaVerb::Get(key) => (key, Verb::Get),
+        QuotaVerb::Reset(key) => (key, Verb::Reset),
+    };
+    let page = quota::ask(key.admin, verb, &key.question())?;
+    let mut out = io::stdout().lock();
+    if key.json {
+        writeln!(out, "{page:#}")?;
+    } else {
+        write!(out, "{}", quota::table(&page))?;
     }
     Ok(ExitCode::SUCCESS)
 }

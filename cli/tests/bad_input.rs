@@ -57,8 +57,8 @@ fn each_mistake_is_told_with_its_place_and_a_fix() {
             "a.yaml:2:1: error: HTTPRoute default/a: kind: unknown kind `HttpRoute`; did you mean `HTTPRoute`?",
         ),
         (
-            "apiVersion: gateway.networking.x-k8s.io/v1alpha1\nkind: XBackend\nmetadata: {name: a}\n".into(),
-            "a.yaml:2:1: error: document 1: kind: kind XBackend is not supported yet; remove it: nothing would honour it",
+            "apiVersion: gateway.networking.x-k8s.io/v1alpha1\nkind: XMesh\nmetadata: {name: a}\n".into(),
+            "a.yaml:2:1: error: document 1: kind: kind XMesh is not supported yet; remove it: nothing would honour it",
         ),
         (
             "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n".into(),

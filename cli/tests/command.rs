@@ -107,3 +107,49 @@ fn what_cannot_work_is_said_with_the_way_out() {
         assert!(told.contains(expected), "{arguments:?}: {told}");
     }
 }
+
+fn example(name: &str) -> String {
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples").join(name);
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn explain_tells_where_each_part_comes_from_and_why_others_do_not_count() {
+    let config = example("rate-limits");
+    let output = portcullis(&["explain", "--config", &config, "HTTPRoute/default/shop", "login"]);
+    assert!(output.status.success(), "{output:?}");
+    let told = text(&output.stdout);
+    for expected in [
+        "HTTPRoute default/shop, rule 0 (login), on listener default/web/http\n",
+        "    + attempts    default/login on HTTPRoute/default/shop/login\n",
+        "    + per-client  default/platform on Gateway/default/web\n",
+        "  AuthPolicy\n    none is attached\n",
+    ] {
+        assert!(told.contains(expected), "{expected:?} in {told}");
+    }
+    // A default gives way to what is more specific.
+    let config = example("authentication");
+    let output = portcullis(&["explain", "--config", &config, "HTTPRoute/default/shop", "api"]);
+    assert!(text(&output.stdout).contains("    + method keys"), "{output:?}");
+    let json = portcullis(&["explain", "--config", &config, "HTTPRoute/default/shop", "api", "-o", "json"]);
+    let parts: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(parts[0]["ruleName"], "api");
+    assert!(!text(&json.stdout).contains("correct-horse"));
+}
+
+#[test]
+fn explain_says_what_it_cannot_find() {
+    let config = example("rate-limits");
+    for (route, words) in [
+        ("HTTPRoute/default/gone", "there is no HTTPRoute default/gone"),
+        ("shop", "write HTTPRoute/NAMESPACE/NAME"),
+        ("TCPRoute/a/b", "name an HTTPRoute or a GRPCRoute"),
+    ] {
+        let output = portcullis(&["explain", "--config", &config, route]);
+        assert_eq!(output.status.code(), Some(1), "{route}");
+        assert!(text(&output.stderr).contains(words), "{output:?}");
+    }
+    let output = portcullis(&["explain", "--config", &config, "HTTPRoute/default/shop", "gone"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("rule gone of HTTPRoute default/shop is attached to no listener"));
+}

@@ -27,6 +27,10 @@ pub(super) fn typed(kind: Kind, json: serde_json::Value) -> Result<Object, serde
         Kind::ConfigMap => Object::ConfigMap(from_value(json)?),
         Kind::GatewayParameters => Object::GatewayParameters(from_value(json)?),
         Kind::Backend => Object::Backend(from_value(json)?),
+        Kind::RateLimitPolicy => Object::RateLimitPolicy(from_value(json)?),
+        Kind::AuthPolicy => Object::AuthPolicy(from_value(json)?),
+        Kind::XBackend => Object::XBackend(from_value(json)?),
+        Kind::ClusterTrustBundle => Object::ClusterTrustBundle(from_value(json)?),
     })
 }
 
@@ -50,6 +54,10 @@ pub(super) fn same(a: &Object, b: &Object) -> bool {
         (Object::ConfigMap(a), Object::ConfigMap(b)) => Arc::ptr_eq(a, b) || a == b,
         (Object::GatewayParameters(a), Object::GatewayParameters(b)) => Arc::ptr_eq(a, b) || a == b,
         (Object::Backend(a), Object::Backend(b)) => Arc::ptr_eq(a, b) || a == b,
+        (Object::RateLimitPolicy(a), Object::RateLimitPolicy(b)) => Arc::ptr_eq(a, b) || a == b,
+        (Object::AuthPolicy(a), Object::AuthPolicy(b)) => Arc::ptr_eq(a, b) || a == b,
+        (Object::XBackend(a), Object::XBackend(b)) => Arc::ptr_eq(a, b) || a == b,
+        (Object::ClusterTrustBundle(a), Object::ClusterTrustBundle(b)) => Arc::ptr_eq(a, b) || a == b,
         _ => false,
     }
 }

@@ -25,6 +25,7 @@ pub enum Lookup {
 }
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
+const GATEWAY_API_EXPERIMENTAL: &str = "gateway.networking.x-k8s.io";
 
 struct Row {
     kind: Kind,
@@ -37,7 +38,7 @@ const fn row(kind: Kind, group: &'static str, versions: &'static [&'static str],
     Row { kind, group, versions, namespaced }
 }
 
-const ROWS: [Row; 17] = [
+const ROWS: [Row; 21] = [
     row(Kind::GatewayClass, GATEWAY_API, &["v1", "v1beta1"], false),
     row(Kind::Gateway, GATEWAY_API, &["v1", "v1beta1"], true),
     row(Kind::HttpRoute, GATEWAY_API, &["v1", "v1beta1"], true),
@@ -55,10 +56,14 @@ const ROWS: [Row; 17] = [
     row(Kind::ConfigMap, "", &["v1"], true),
     row(Kind::GatewayParameters, portcullis_crds::GROUP, &["v1alpha1"], true),
     row(Kind::Backend, portcullis_crds::GROUP, &["v1alpha1"], true),
+    row(Kind::RateLimitPolicy, portcullis_crds::GROUP, &["v1alpha1"], true),
+    row(Kind::AuthPolicy, portcullis_crds::GROUP, &["v1alpha1"], true),
+    row(Kind::XBackend, GATEWAY_API_EXPERIMENTAL, &["v1alpha1"], true),
+    row(Kind::ClusterTrustBundle, "certificates.k8s.io", &["v1", "v1beta1", "v1alpha1"], false),
 ];
 
 /// Kinds of the Gateway API that exist, but that are not served yet.
-const NOT_YET: [&str; 4] = ["BackendLBPolicy", "XBackend", "XBackendTrafficPolicy", "XListenerSet"];
+const NOT_YET: [&str; 5] = ["BackendLBPolicy", "XBackendTrafficPolicy", "XListenerSet", "XMesh", "XTelemetryPolicy"];
 
 /// Finds the kind that a document declares itself to be.
 pub fn lookup(api_version: &str, kind: &str) -> Lookup {
@@ -148,9 +153,17 @@ fn source(kind: Kind) -> Option<serde_json::Value> {
         Kind::ListenerSet => vendored(include_str!("../../schemas/listenersets.json")),
         Kind::BackendTlsPolicy => vendored(include_str!("../../schemas/backendtlspolicies.json")),
         Kind::ReferenceGrant => vendored(include_str!("../../schemas/referencegrants.json")),
+        Kind::XBackend => vendored(include_str!("../../schemas/xbackends.json")),
         Kind::GatewayParameters => ours(&portcullis_crds::GatewayParameters::crd()),
         Kind::Backend => ours(&portcullis_crds::Backend::crd()),
-        Kind::Namespace | Kind::Service | Kind::EndpointSlice | Kind::Secret | Kind::ConfigMap => core(kind.as_str()),
+        Kind::RateLimitPolicy => ours(&portcullis_crds::RateLimitPolicy::crd()),
+        Kind::AuthPolicy => ours(&portcullis_crds::AuthPolicy::crd()),
+        Kind::Namespace
+        | Kind::Service
+        | Kind::EndpointSlice
+        | Kind::Secret
+        | Kind::ConfigMap
+        | Kind::ClusterTrustBundle => core(kind.as_str()),
     }
 }
 
@@ -216,8 +229,9 @@ mod tests {
             ("v1", "Gateway", "write `apiVersion: gateway.networking.k8s.io/v1`"),
             ("v1", "EndpointSlice", "write `apiVersion: discovery.k8s.io/v1`"),
             ("v1", "Secrets", "did you mean `Secret`?"),
-            ("portcullis.dev/v1alpha1", "Nope", "use one of GatewayParameters, Backend"),
-            ("gateway.networking.x-k8s.io/v1alpha1", "XBackend", "remove it: nothing would honour it"),
+            ("portcullis.dev/v1alpha1", "Nope", "use one of GatewayParameters, Backend, RateLimitPolicy, AuthPolicy"),
+            ("gateway.networking.x-k8s.io/v1alpha1", "XMesh", "remove it: nothing would honour it"),
+            ("gateway.networking.k8s.io/v1", "XBackend", "write `apiVersion: gateway.networking.x-k8s.io/v1alpha1`"),
         ] {
             match lookup(version, kind) {
                 Lookup::Refused { fix: found, .. } => assert_eq!(found, fix, "{version} {kind}"),

@@ -17,7 +17,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
 
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 use crate::yaml::{Node, Position};
 
@@ -31,6 +32,7 @@ pub struct Schema {
     #[serde(rename = "type")]
     pub kind: Option<Type>,
     pub properties: BTreeMap<String, Schema>,
+    #[serde(deserialize_with = "schema_or_flag")]
     pub additional_properties: Option<Box<Schema>>,
     pub items: Option<Box<Schema>>,
     pub required: Vec<String>,
@@ -63,6 +65,14 @@ pub struct Schema {
     pub list_keys: Vec<String>,
     #[serde(rename = "x-kubernetes-validations")]
     pub rules: Vec<rules::Rule>,
+}
+
+/// `false` allows no field beside `properties`, which holds without it; `true` does not occur.
+fn schema_or_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<Schema>>, D::Error> {
+    match serde_json::Value::deserialize(deserializer)? {
+        serde_json::Value::Bool(false) => Ok(None),
+        schema => serde_json::from_value(schema).map(Some).map_err(D::Error::custom),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

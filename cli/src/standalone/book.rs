@@ -2,11 +2,11 @@
 //!
 //! Pure: messages out, answers in. One book is one epoch; the config lane is numbered, the live lane is not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_ir::{ResourceKey, Snapshot};
+use portcullis_ir::{IssuerKey, ResourceKey, Snapshot};
 use portcullis_wire::{
-    Ack, ClientMessage, Digests, Limits, Nack, Rejection, ServerMessage, State, Version, delta_messages, diff,
+    Ack, ClientMessage, Digests, Limits, Nack, Rejection, ServerMessage, State, Version, Wanted, delta_messages, diff,
     preflight, snapshot_messages,
 };
 
@@ -40,6 +40,8 @@ pub enum Answer {
     InForce(Vec<Rejection>),
     /// About an earlier state, or nothing to do with configuration.
     Nothing,
+    /// Keys of these issuers should be fetched once more.
+    Wanted(BTreeSet<IssuerKey>),
     /// Refused as a whole; what to send to start anew.
     Again { why: String, messages: Vec<ServerMessage> },
     /// Refused as a whole, and a snapshot would be refused too.
@@ -109,6 +111,7 @@ impl Book {
                 self.state.version.number += 1;
                 Answer::Again { why: message, messages: self.snapshot() }
             }
+            ClientMessage::Wanted(Wanted { issuers }) => Answer::Wanted(issuers),
             ClientMessage::Ack(_) | ClientMessage::Nack(_) | ClientMessage::Hello(_) | ClientMessage::Health(_) => {
                 Answer::Nothing
             }

@@ -26,7 +26,9 @@ pub(super) fn diagnose(inputs: &Inputs, statuses: &Statuses, sources: &Sources) 
     let mut conditions = |object: &ObjectRef, field: &str, list: &[Condition]| {
         for condition in list.iter().filter(|condition| is_bad(condition)) {
             let severity = match condition.type_.as_str() {
-                "OverlappingTLSConfig" | "InsecureFrontendValidationMode" => Severity::Warning,
+                "OverlappingTLSConfig"
+                | "InsecureFrontendValidationMode"
+                | "portcullis.dev/AuthenticationDowngraded" => Severity::Warning,
                 _ => Severity::Error,
             };
             let message =
@@ -60,8 +62,21 @@ pub(super) fn diagnose(inputs: &Inputs, statuses: &Statuses, sources: &Sources) 
             conditions(&object, "", &ancestor.conditions);
         }
     }
+    let limits = statuses.rate_limit_policies.iter().map(|(name, status)| (Kind::RateLimitPolicy, name, status));
+    let auth = statuses.auth_policies.iter().map(|(name, status)| (Kind::AuthPolicy, name, status));
+    for (kind, name, status) in limits.chain(auth) {
+        for ancestor in &status.ancestors {
+            conditions(&ObjectRef::namespaced(kind, name), "", &ancestor.conditions);
+        }
+    }
     for (name, status) in &statuses.backends {
         conditions(&ObjectRef::namespaced(Kind::Backend, name), "", &status.conditions);
+    }
+    for (name, status) in &statuses.x_backends {
+        let object = ObjectRef::namespaced(Kind::XBackend, name);
+        for ancestor in &status.ancestors {
+            conditions(&object, "", &ancestor.conditions);
+        }
     }
     for (name, status) in &statuses.gateway_parameters {
         conditions(&ObjectRef::namespaced(Kind::GatewayParameters, name), "", &status.conditions);
@@ -159,9 +174,11 @@ fn loose_ends(inputs: &Inputs, statuses: &Statuses) -> Vec<(ObjectRef, String, S
 /// when it is known.
 pub(super) fn is_bad(condition: &Condition) -> bool {
     match condition.type_.as_str() {
-        "Conflicted" | "OverlappingTLSConfig" | "PartiallyInvalid" | "InsecureFrontendValidationMode" => {
-            condition.status == "True"
-        }
+        "Conflicted"
+        | "OverlappingTLSConfig"
+        | "PartiallyInvalid"
+        | "InsecureFrontendValidationMode"
+        | "portcullis.dev/AuthenticationDowngraded" => condition.status == "True",
         "Programmed" => false,
         _ => condition.status == "False",
     }
@@ -190,6 +207,10 @@ pub(super) fn next_step(reason: &str) -> &'static str {
         "NoValidCACertificate" | "InvalidCACertificateRef" | "InvalidCACertificateKind" => {
             "refer to a ConfigMap whose key `ca.crt` holds PEM certificates"
         }
+        "TargetNotFound" => "correct the name, kind or sectionName of the target",
+        "Conflicted" => "keep one policy of the kind for each target and section",
+        "Invalid" => "correct the field that the message names",
+        "RequirementDropped" => "keep the inherited methods, or make the inherited policy an override",
         "PortUnavailable" => "stop what uses the port, or choose another one",
         _ => "see docs/troubleshooting.md",
     }

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use portcullis_ir::{GatewayKey, ListenerKey, ResourceKey, Snapshot};
-use portcullis_translate::{Acks, GatewayAck, Memo, Settings, Statuses, Timestamp, programmed, translate};
+use portcullis_ir::{GatewayKey, Issuer, IssuerKey, ListenerKey, ResourceKey, Snapshot};
+use portcullis_translate::{
+    Acks, GatewayAck, IssuerSource, Memo, Settings, Statuses, Timestamp, programmed, translate,
+};
 use portcullis_wire::Rejection;
 
 use super::diagnose::diagnose;
@@ -25,6 +28,9 @@ pub struct Pipeline {
     /// The listeners that the data plane is to serve.
     listeners: BTreeMap<GatewayKey, Vec<ListenerKey>>,
     problems: Vec<Problem>,
+    /// What was read last.
+    loaded: Option<Loaded>,
+    issuers: BTreeMap<IssuerKey, Arc<Issuer>>,
 }
 
 /// What a pass came to.
@@ -32,6 +38,8 @@ pub struct Pipeline {
 pub struct Pass {
     /// All of our Gateways in one.
     pub snapshot: Snapshot,
+    /// What is to be fetched for its policies.
+    pub issuers: BTreeMap<IssuerKey, IssuerSource>,
     /// From the files and from what they mean, in reading order.
     pub problems: Vec<Problem>,
     pub changes: Changes,
@@ -49,6 +57,8 @@ impl Pipeline {
             completed: Statuses::default(),
             listeners: BTreeMap::new(),
             problems: Vec::new(),
+            loaded: None,
+            issuers: BTreeMap::new(),
         }
     }
 
@@ -61,12 +71,25 @@ impl Pipeline {
     }
 
     /// Translates what was read.
-    pub fn translate(&mut self, mut loaded: Loaded, now: Timestamp) -> Pass {
+    pub fn translate(&mut self, loaded: Loaded, now: Timestamp) -> Pass {
+        self.pass(loaded, now)
+    }
+
+    /// Takes in what was fetched of issuers, and translates what was read before once more; none if nothing was.
+    pub fn fetched(&mut self, issuers: BTreeMap<IssuerKey, Arc<Issuer>>, now: Timestamp) -> Option<Pass> {
+        self.issuers = issuers;
+        let loaded = self.loaded.take()?;
+        Some(self.pass(loaded, now))
+    }
+
+    fn pass(&mut self, mut loaded: Loaded, now: Timestamp) -> Pass {
         loaded.inputs.now = now;
+        loaded.inputs.issuers.clone_from(&self.issuers);
+        let changes = std::mem::take(&mut loaded.changes);
         let output = translate(&loaded.inputs, &self.settings, &mut self.memo);
         let mut statuses = output.statuses;
         statuses.settle(&self.completed);
-        let mut problems = loaded.problems;
+        let mut problems = loaded.problems.clone();
         problems.extend(diagnose(&loaded.inputs, &statuses, &loaded.sources));
         problems.sort();
         self.listeners = BTreeMap::new();
@@ -83,7 +106,9 @@ impl Pipeline {
         self.translated = statuses.clone();
         self.completed = statuses;
         self.problems.clone_from(&problems);
-        Pass { snapshot, problems, changes: loaded.changes, objects: loaded.sources.len(), files: loaded.files }
+        let (objects, files) = (loaded.sources.len(), loaded.files);
+        self.loaded = Some(loaded);
+        Pass { snapshot, issuers: output.issuers, problems, changes, objects, files }
     }
 
     /// Completes the statuses by what the data plane said of the newest snapshot. It may change its mind: a port may

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use portcullis_ir::RouteKind;
-use portcullis_translate::Statuses;
+use portcullis_translate::{Kind, Statuses};
 use serde_json::{Value, json};
 
 use super::diagnose::next_step;
@@ -25,7 +25,10 @@ impl Report {
             listener_sets,
             backend_tls_policies,
             backends,
+            x_backends,
             gateway_parameters,
+            rate_limit_policies,
+            auth_policies,
             ..
         } = &self.statuses;
         let mut items = Vec::new();
@@ -56,8 +59,18 @@ impl Report {
         for (name, status) in backends {
             push(ours, "Backend", Some(&name.namespace), &name.name, json!(status));
         }
+        for (name, status) in x_backends {
+            let version = Kind::XBackend.api_version();
+            push(version, Kind::XBackend.as_str(), Some(&name.namespace), &name.name, json!(status));
+        }
         for (name, status) in gateway_parameters {
             push(ours, "GatewayParameters", Some(&name.namespace), &name.name, json!(status));
+        }
+        for (name, status) in rate_limit_policies {
+            push(ours, "RateLimitPolicy", Some(&name.namespace), &name.name, json!(status));
+        }
+        for (name, status) in auth_policies {
+            push(ours, "AuthPolicy", Some(&name.namespace), &name.name, json!(status));
         }
         json!({ "apiVersion": "v1", "kind": "List", "items": items })
     }
@@ -122,6 +135,18 @@ pub fn tables(page: &Value) -> String {
         table(&mut out, [&kind.to_uppercase(), "PARENT", "ACCEPTED", "RESOLVED"], rows);
     }
 
+    for (kind, title) in [("BackendTLSPolicy", "BACKENDTLSPOLICY"), ("XBackend", "XBACKEND")] {
+        let mut rows = Vec::new();
+        for object in of_kind(kind) {
+            let name = full_name(object);
+            for ancestor in object["status"]["ancestors"].as_array().unwrap_or(&none) {
+                let gateway = ancestor["ancestorRef"]["name"].as_str().unwrap_or_default();
+                rows.push(row([&name, gateway, &state(ancestor, "Accepted"), &state(ancestor, "ResolvedRefs")]));
+                note(&mut notes, &format!("{kind} {name}, Gateway {gateway}"), ancestor);
+            }
+        }
+        table(&mut out, [title, "GATEWAY", "ACCEPTED", "RESOLVED"], rows);
+    }
     for (kind, title) in
         [("Backend", "BACKEND"), ("GatewayParameters", "GATEWAYPARAMETERS"), ("GatewayClass", "GATEWAYCLASS")]
     {

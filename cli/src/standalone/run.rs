@@ -1,11 +1,13 @@
 //! The loop that joins the folder and the data plane.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use portcullis_dataplane::{AccessLog, ConfigLink, DataPlane, ExitReport, ExtraPage, Handle, Settings, StartError};
+use portcullis_issuers::{Fetcher, Handle as Issuers};
 use portcullis_translate::Timestamp;
 use portcullis_wire::{ClientMessage, Rejection, ServerMessage};
 use tokio::sync::mpsc;
@@ -51,6 +53,8 @@ pub struct Running {
     updates: mpsc::Sender<Vec<u8>>,
     answers: mpsc::Receiver<Vec<u8>>,
     report: Arc<Mutex<Report>>,
+    fetcher: Option<Fetcher>,
+    issuers: Issuers,
     /// What of the state that was published last is not in force; `None` until its answer has come.
     in_force: Option<Vec<Rejection>>,
 }
@@ -87,6 +91,7 @@ pub fn start(options: Options) -> Result<Running, RunError> {
     let (updates, incoming) = mpsc::channel(QUEUE);
     let (outgoing, answers) = mpsc::channel(QUEUE);
     let handle = DataPlane::start(settings, ConfigLink { incoming, outgoing })?;
+    let (fetcher, issuers) = Fetcher::new(BTreeMap::new());
     Ok(Running {
         reader: Reader::new(config),
         book: Book::new(epoch()),
@@ -95,6 +100,8 @@ pub fn start(options: Options) -> Result<Running, RunError> {
         updates,
         answers,
         report,
+        fetcher: Some(fetcher),
+        issuers,
         in_force: None,
     })
 }
@@ -112,11 +119,21 @@ impl Running {
         mut observe: impl FnMut(&[Rejection]),
     ) -> ExitReport {
         tokio::pin!(shutdown);
+        // Ends with `self.issuers`.
+        self.fetcher.take().map(|fetcher| tokio::spawn(fetcher.run()));
+        let mut found = self.issuers.found();
         self.look().await;
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
                 () = self.reader.changed() => self.look().await,
+                Ok(()) = found.changed() => {
+                    let now = Arc::clone(&found.borrow_and_update());
+                    let issuers = now.iter().map(|(key, found)| (key.clone(), Arc::clone(&found.issuer))).collect();
+                    if let Some(pass) = self.reader.pipeline().fetched(issuers, Timestamp::now()) {
+                        self.publish(pass).await;
+                    }
+                }
                 message = self.answers.recv() => match message {
                     Some(message) => self.hear(&message, &mut observe).await,
                     None => {
@@ -145,6 +162,7 @@ impl Running {
 
     async fn publish(&mut self, pass: Pass) {
         self.journal.pass(&pass.changes, &pass.problems);
+        self.issuers.set_sources(&pass.issuers);
         let Edition { messages, refused } = self.book.publish(&pass.snapshot);
         for (key, why) in refused {
             tracing::error!(%key, why, "cannot be served, so it is left out");
@@ -170,6 +188,10 @@ impl Running {
         };
         match self.book.answer(message) {
             Answer::Nothing => {}
+            Answer::Wanted(issuers) => {
+                let wanting = self.issuers.wanting();
+                issuers.into_iter().for_each(|issuer| wanting.want(issuer));
+            }
             Answer::InForce(rejected) => {
                 self.reader.pipeline().acknowledge(&rejected, Timestamp::now());
                 observe(&rejected);
