@@ -26,6 +26,7 @@ next_release() {
 if [ "${1:-}" = scenarios ]; then
   shift
   need_cluster_tools
+  need_redis
   scenarios "$@"
   exit
 fi
@@ -49,6 +50,7 @@ finish() {
 trap finish EXIT
 
 step "cluster tools" need_cluster_tools
+step "store of rate limits" need_redis
 step "format, vet and tests of e2e" unit_tests
 step "charts" scripts/chart.sh
 step "images" env RELEASE="${RELEASE:-1}" scripts/images.sh

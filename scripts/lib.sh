@@ -83,6 +83,12 @@ need_bench_tools() {
   need_apt nginx nginx-light
 }
 
+# What tests of shared rate limits count in: a server of its own for each, on loopback; redis-cli comes with it.
+need_redis() {
+  need_apt redis-server redis-server
+  need_apt redis-cli redis-tools
+}
+
 # cargo-deny, built once per version into the cache. An unoptimised build is quick to compile and quick enough to run.
 need_cargo_deny() {
   local home="$TOOLS/cargo-deny-$CARGO_DENY_VERSION"

@@ -50,6 +50,8 @@ step "lock files" lock_files
 step "dependencies (licences, bans, sources, advisories)" scripts/deny.sh
 step "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
 step "programs of Kubernetes" api_server
+step "OpenID provider" scripts/openid.sh
+step "store of rate limits" need_redis
 step "tests" cargo test --locked --workspace --all-targets --no-fail-fast
 step "documentation tests" cargo test --locked --workspace --doc
 step "generated files" generated_files

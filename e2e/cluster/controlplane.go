@@ -40,8 +40,8 @@ func (l Layout) startControlPlane() error {
 		"--kubeconfig="+pki("controller-manager.kubeconfig"), "--leader-elect=false",
 		"--use-service-account-credentials=true", "--service-account-private-key-file="+pki("service-accounts.key"),
 		"--root-ca-file="+pki("ca.crt"), "--cluster-signing-cert-file="+pki("ca.crt"),
-		"--cluster-signing-key-file="+pki("ca.key"), "--allocate-node-cidrs=true", "--cluster-cidr="+podRange,
-		"--node-cidr-mask-size="+nodePodBits,
+		"--cluster-signing-key-file="+pki("ca.key"), "--allocate-node-cidrs=true", "--cluster-cidr="+podRange+","+podRange6,
+		"--node-cidr-mask-size-ipv4="+nodePodBits, "--node-cidr-mask-size-ipv6="+nodePodBits6,
 		// A suite makes and deletes a hundred Gateways in a few minutes; by default a controller asks 20 times a second.
 		"--kube-api-qps=200", "--kube-api-burst=400",
 		"--service-cluster-ip-range="+serviceRange, "--bind-address=127.0.0.1",

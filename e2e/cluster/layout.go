@@ -8,11 +8,16 @@ import (
 // Addresses inside the namespace. They exist nowhere else, so they need not be configurable.
 const (
 	NodeAddress   = "172.30.0.10"
+	nodeAddress6  = "fd00:172:30::10"
 	nodeName      = "node0"
 	podRange      = "10.244.0.0/16"
 	nodePodRange  = "10.244.0.0/22" // more than the node's pods, those that are still ending included
 	nodePodBits   = "22"
-	serviceRange  = "10.96.0.0/16"
+	podRange6     = "fd00:10:244::/56"
+	nodePodRange6 = "fd00:10:244::/64"
+	nodePodBits6  = "64"
+	// Services have an address of the first unless they ask for both, or for the other.
+	serviceRange  = "10.96.0.0/16,fd00:10:96::/112"
 	apiServiceIP  = "10.96.0.1"
 	clusterDomain = "cluster.local"
 	apiPort       = "6443"

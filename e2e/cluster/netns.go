@@ -21,6 +21,9 @@ func (l Layout) createNetwork() error {
 		"ip addr add " + NodeAddress + "/24 dev " + nodeName,
 		"ip link set " + nodeName + " up",
 		"ip route add default dev " + nodeName,
+		"ip -6 addr add " + nodeAddress6 + "/64 dev " + nodeName + " nodad",
+		"ip -6 route add default dev " + nodeName,
+		"sysctl -qw net.ipv6.conf.all.forwarding=1",
 		"sysctl -qw net.ipv4.ip_forward=1",
 		"sysctl -qw net.ipv4.conf.all.rp_filter=0",
 	} {

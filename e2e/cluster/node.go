@@ -38,8 +38,8 @@ state = %q
 `, l.file("containerd", "root"), l.file("containerd", "state"), l.ContainerdSocket(), cniPlugins, l.file("cni"), l.file("runc"))
 	network := fmt.Sprintf(`{"cniVersion": "1.0.0", "name": "e2e", "plugins": [
   {"type": "bridge", "bridge": "cni0", "isGateway": true, "hairpinMode": true,
-   "ipam": {"type": "host-local", "ranges": [[{"subnet": %q}]], "routes": [{"dst": "0.0.0.0/0"}], "dataDir": %q}}]}
-`, nodePodRange, l.file("cni", "data"))
+   "ipam": {"type": "host-local", "ranges": [[{"subnet": %q}], [{"subnet": %q}]], "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}], "dataDir": %q}}]}
+`, nodePodRange, nodePodRange6, l.file("cni", "data"))
 	if err := os.WriteFile(l.file("containerd", "config.toml"), []byte(config), 0o644); err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ serializeImagePulls: false
 	}
 	if err := l.start("kubelet", l.program("kubelet"),
 		"--config="+l.file("kubelet", "config.yaml"), "--kubeconfig="+l.file("pki", "kubelet.kubeconfig"),
-		"--root-dir="+l.file("kubelet", "root"), "--hostname-override="+nodeName, "--node-ip="+NodeAddress,
+		"--root-dir="+l.file("kubelet", "root"), "--hostname-override="+nodeName, "--node-ip="+NodeAddress+","+nodeAddress6,
 	); err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ clusterCIDR: %s
 hostnameOverride: %s
 conntrack: {maxPerCore: 0}
 metricsBindAddress: 127.0.0.1:10249
-`, l.file("pki", "proxy.kubeconfig"), podRange, nodeName)
+`, l.file("pki", "proxy.kubeconfig"), podRange+","+podRange6, nodeName)
 	if err := os.WriteFile(l.file("proxy.yaml"), []byte(config), 0o644); err != nil {
 		return err
 	}

@@ -145,6 +145,10 @@ type object struct {
 			ControllerName string
 			Conditions     []condition
 		}
+		Ancestors []struct {
+			ControllerName string
+			Conditions     []condition
+		}
 	}
 }
 
@@ -213,18 +217,26 @@ func routeOf(t *testing.T, resource, namespace, name, kind, status, reason strin
 
 // get asks once, on a connection of its own.
 func get(address, host, path string) (status int, backend string, err error) {
-	request, err := http.NewRequest(http.MethodGet, "http://"+address+path, nil)
+	answer, err := ask(address, host, path)
 	if err != nil {
 		return 0, "", err
+	}
+	return answer.StatusCode, answer.Header.Get("X-Backend"), nil
+}
+
+// ask is get for whoever wants to see all of the answer's head.
+func ask(address, host, path string) (*http.Response, error) {
+	request, err := http.NewRequest(http.MethodGet, "http://"+address+path, nil)
+	if err != nil {
+		return nil, err
 	}
 	request.Host = host
 	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Do(request)
 	if err != nil {
-		return 0, "", err
+		return nil, err
 	}
-	defer answer.Body.Close()
-	return answer.StatusCode, answer.Header.Get("X-Backend"), nil
+	return answer, answer.Body.Close()
 }
 
 // answers waits until a request gets the status, from the backend unless that is empty.

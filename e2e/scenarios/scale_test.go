@@ -77,23 +77,12 @@ func TestThousandRoutes(t *testing.T) {
 // createRoutes makes routes NAME-0… from NAME-0.example… to the backend "app" on the Gateway "front", eight at a time.
 func createRoutes(t *testing.T, namespace, name string, number int) {
 	t.Helper()
-	numbers := make(chan int)
-	var workers sync.WaitGroup
-	for range 8 {
-		workers.Go(func() {
-			for index := range numbers {
-				each := fmt.Sprintf("%s-%d", name, index)
-				if err := createRoute(t.Context(), namespace, each, "app"); err != nil {
-					t.Errorf("create %s: %v", each, err)
-				}
-			}
-		})
-	}
-	for index := range number {
-		numbers <- index
-	}
-	close(numbers)
-	workers.Wait()
+	inParallel(number, func(index int) {
+		each := fmt.Sprintf("%s-%d", name, index)
+		if err := createRoute(t.Context(), namespace, each, "app"); err != nil {
+			t.Errorf("create %s: %v", each, err)
+		}
+	})
 }
 
 // createRoute sends NAME.example/ready to the backend. Its second rule leads nowhere, so that a route which is applied
