@@ -13,8 +13,8 @@ run: ## serve docs/examples/quickstart (CONFIG=DIR serves another folder)
 test: ## everything CI runs: format, lints, licences, all tests, fuzz, bench gate
 	@scripts/test.sh
 
-bench: ## instructions, bytes and memory beside the peers (ONLY=quick; UPDATE=1 renews the baseline)
-	@scripts/bench.sh $(or $(ONLY),quick)
+bench: ## the whole suite beside live peers, for a release (ONLY=b1,b7 some; ONLY=quick instructions, UPDATE=1 renews the baseline)
+	@scripts/bench.sh $(or $(ONLY),all)
 
 crds: ## write crds/yaml from the Rust types
 	@. scripts/lib.sh && need_rust && build_dev crds && "$$CARGO_TARGET_DIR/debug/crds"

@@ -57,6 +57,26 @@ fn both_charts_are_of_the_release_of_the_workspace() {
 }
 
 #[test]
+fn the_dashboard_has_a_row_for_limits_and_one_for_authentication() {
+    let dashboard: Value = serde_json::from_str(&read("charts/portcullis/files/dashboard.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let rows: Vec<&Value> = panels.iter().filter(|panel| panel["type"] == "row").map(|row| &row["title"]).collect();
+    assert_eq!(rows, ["Limits", "Authentication"]);
+    let shown: String = panels.iter().map(|panel| panel["targets"].to_string()).collect();
+    let alerts = read("charts/portcullis/templates/monitoring.yaml");
+    let pages = read("docs/rate-limits.md") + &read("docs/authentication.md");
+    for metric in [
+        "portcullis_dataplane_limit_decisions_total",
+        "portcullis_dataplane_limit_store_failures_total",
+        "portcullis_dataplane_auth_decisions_total",
+        "portcullis_controller_auth_downgrades",
+    ] {
+        assert!(shown.contains(metric) && pages.contains(metric), "{metric}");
+    }
+    assert_eq!(alerts.matches("- alert:").count(), 2);
+}
+
+#[test]
 fn every_value_is_in_the_schema_and_in_the_readme() {
     let values: Value = serde_norway::from_str(&read("charts/portcullis/values.yaml")).unwrap();
     let schema: Value = serde_json::from_str(&read("charts/portcullis/values.schema.json")).unwrap();

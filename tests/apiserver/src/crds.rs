@@ -23,7 +23,7 @@ pub enum Bundle {
 pub enum CrdSet {
     /// The standard channel, with the admission policy that it ships.
     Standard(Bundle),
-    /// The experimental channel's definitions of the kinds of the standard one.
+    /// The experimental channel's definitions of the kinds of the standard one, and of XBackends.
     Experimental(Bundle),
     /// Some kinds of the standard channel, by their plural names.
     Some(Bundle, &'static [&'static str]),
@@ -46,7 +46,11 @@ impl Bundle {
 
     fn channel(self, channel: &str) -> Vec<(String, String)> {
         let archive = fs::read(module(self.version())).expect("the archive that go named");
-        let files = zip::files_with(&archive, &format!("/config/crd/{channel}/gateway.networking.k8s.io_"));
+        let mut files = zip::files_with(&archive, &format!("/config/crd/{channel}/gateway.networking.k8s.io_"));
+        files.extend(zip::files_with(
+            &archive,
+            &format!("/config/crd/{channel}/gateway.networking.x-k8s.io_xbackends."),
+        ));
         assert!(files.len() > 3, "sigs.k8s.io/gateway-api@{} holds {} definitions", self.version(), files.len());
         files
     }

@@ -77,6 +77,8 @@ fn small_snapshot() -> Snapshot {
         hostname: HostPattern::Any,
         protocol: ListenerProtocol::Http,
         proxy_protocol: false,
+        limits: None,
+        auth: None,
     };
     let endpoint = Endpoint { address: ([10, 0, 0, 1], 80).into(), ready: true };
     let endpoints = Endpoints { key: BackendKey::service("default", "shop", 80), endpoints: vec![endpoint] };

@@ -144,6 +144,7 @@ fn describe_filter(filter: &Filter, path: &PathView<'_>, prefix: Option<&str>) -
             vec![format!("mirror {}/{} to {target}", share.numerator, share.denominator)]
         }
         Filter::Cors(cors) => vec![format!("cors: {cors:?}")],
+        Filter::ExternalAuth(external) => vec![format!("asks {external:?}")],
     }
 }
 

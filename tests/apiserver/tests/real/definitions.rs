@@ -78,7 +78,15 @@ const BAD_BACKENDS: &[(&str, &str)] = &[
     ),
 ];
 
-const GOOD_PARAMETERS: &[&str] = &["{}", "{proxyProtocol: {ports: []}}", "{proxyProtocol: {ports: [80, 65535]}}"];
+const GOOD_PARAMETERS: &[&str] = &[
+    "{}",
+    "{proxyProtocol: {ports: []}}",
+    "{proxyProtocol: {ports: [80, 65535]}}",
+    "{counterStore: {addresses: ['redis.shop:6379']}}",
+    "{counterStore: {addresses: ['[fd00::1]:6379'], tls: {}, authSecretRef: {name: redis}, database: 3}}",
+    "{counterStore: {mode: Sentinel, sentinelMaster: main, addresses: ['s1:26379', 's2:26379']}}",
+    "{counterStore: {mode: Cluster, addresses: ['10.0.0.1:7000'], tls: {caCertificateRefs: [{name: roots}]}}}",
+];
 
 const BAD_PARAMETERS: &[(&str, &str)] = &[
     ("{proxyProtocol: {}}", "proxyProtocol.ports: Required value"),
@@ -86,6 +94,13 @@ const BAD_PARAMETERS: &[(&str, &str)] = &[
     ("{proxyProtocol: {ports: [70000]}}", "should be less than or equal to 65535"),
     ("{proxyProtocol: {ports: [80, 80]}}", "duplicate"),
     ("{proxyprotocol: {ports: [80]}}", "field not declared in schema"),
+    ("{counterStore: {addresses: []}}", "should have at least 1 items"),
+    ("{counterStore: {addresses: [redis]}}", "should match"),
+    ("{counterStore: {addresses: ['a:1', 'a:1']}}", "duplicate entries"),
+    ("{counterStore: {mode: Sentinel, addresses: ['s:1']}}", "sentinelMaster goes with mode Sentinel"),
+    ("{counterStore: {sentinelMaster: main, addresses: ['s:1']}}", "sentinelMaster goes with mode Sentinel"),
+    ("{counterStore: {mode: Cluster, database: 1, addresses: ['s:1']}}", "a cluster has database 0 alone"),
+    ("{counterStore: {addresses: ['s:1'], password: secret}}", "field not declared in schema"),
 ];
 
 #[tokio::test]
@@ -105,15 +120,18 @@ async fn the_server_adds_the_defaults() {
     assert_eq!(backend.data["spec"]["protocol"], "HTTP");
 }
 
-async fn judge(kind: &str, good: &[&str], bad: &[(&str, &str)]) {
+/// Submits specs that mean something, and others with words of the message that says why they do not.
+pub(crate) async fn judge(kind: &str, good: &[impl AsRef<str>], bad: &[(impl AsRef<str>, &str)]) {
     let client = SERVER.client();
     let mut complaints = Vec::new();
     for (index, spec) in good.iter().enumerate() {
+        let spec = spec.as_ref();
         if let Err(error) = submit(&client, kind, &format!("good-{index}"), spec).await {
             complaints.push(format!("{spec}\n  should be taken, but: {error}"));
         }
     }
     for (index, (spec, words)) in bad.iter().enumerate() {
+        let spec = spec.as_ref();
         match submit(&client, kind, &format!("bad-{index}"), spec).await {
             Ok(()) => complaints.push(format!("{spec}\n  is taken; {words:?} was to come")),
             Err(error) if !error.contains(words) => {

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod auth_definitions;
 mod definitions;
 mod examples;
 mod faults;
+mod limit_definitions;
 mod server;
 
 use std::sync::LazyLock;
