@@ -100,16 +100,15 @@ spec:
     let of_others =
         |call: &&portcullis_apiserver::Call| call.name.as_deref().is_some_and(|name| name.contains("unrelated"));
     assert_eq!(calls.iter().filter(of_others).count(), 0);
-    // Lists and watches of them carry names and versions alone, but for the Secrets that say they are API keys.
+    // Lists and watches of them carry names and versions alone, but for those that carry a label of ours: API
+    // keys, and what was fetched of issuers.
     for resource in ["secrets", "configmaps"] {
         let mut followed =
             calls.iter().filter(|call| call.resource == resource && call.name.is_none() && !call.is_write());
-        let api_keys = |call: &&&portcullis_apiserver::Call| {
-            call.query.contains("labelSelector=portcullis.dev%2Fcredential%3Dapi-key")
-        };
+        let labelled = |call: &&&portcullis_apiserver::Call| call.query.contains("labelSelector=portcullis.dev%2F");
         let whole = followed
             .clone()
-            .filter(|call| !api_keys(&call))
+            .filter(|call| !labelled(&call))
             .find(|call| !call.accept.contains("as=PartialObjectMetadata"));
         assert_eq!(whole, None);
         assert!(followed.any(|call| call.verb == Verb::Watch));
