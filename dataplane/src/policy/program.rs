@@ -92,8 +92,17 @@ impl RulePolicies {
     }
 }
 
-/// Programs by what they were compiled from.
-type Known<S, P> = HashMap<usize, Vec<(Arc<S>, Weak<P>)>>;
+/// What a program was compiled from, and the program as long as it is in use.
+type Entry<S, P> = (Arc<S>, Weak<P>);
+
+/// Programs by what they were compiled from, those in use and at most as many that are not any more.
+#[derive(Debug)]
+struct Known<S, P> {
+    programs: HashMap<usize, Vec<Entry<S, P>>>,
+    count: usize,
+    /// How many there may be before those that nobody uses are dropped.
+    sweep_at: usize,
+}
 
 /// Compiles each policy once, however many rules it is in force for: a Gateway's policy on 5,000 routes is one program.
 #[derive(Debug)]
@@ -107,7 +116,7 @@ pub(crate) struct PolicyCompiler {
 
 impl PolicyCompiler {
     pub(crate) fn new(state: Arc<State>, metrics: Arc<Metrics>) -> Self {
-        Self { state, metrics, limits: HashMap::new(), auth: HashMap::new(), external: HashMap::new() }
+        Self { state, metrics, limits: Known::default(), auth: Known::default(), external: Known::default() }
     }
 
     pub(crate) fn state(&self) -> &Arc<State> {
@@ -115,9 +124,7 @@ impl PolicyCompiler {
     }
 
     fn external(&mut self, external: &ir::ExternalAuth) -> Arc<ExternalProgram> {
-        shared(&mut self.external, 0, &Arc::new(external.clone()), |external| {
-            Arc::new(ExternalProgram::compile(external))
-        })
+        self.external.shared(0, &Arc::new(external.clone()), |external| Arc::new(ExternalProgram::compile(external)))
     }
 
     /// The configuration is in force.
@@ -131,11 +138,11 @@ impl PolicyCompiler {
         }
         let limits = limits.map(|limits| {
             let compile = |limits: &ir::Limits| LimitProgram::compile(limits, &self.state.limits);
-            shared(&mut self.limits, limits.rules.len(), limits, compile)
+            self.limits.shared(limits.rules.len(), limits, compile)
         });
         let auth = auth.map(|auth| {
             let compile = |auth: &ir::Auth| Arc::new(AuthProgram::compile(auth, &self.metrics.auth));
-            shared(&mut self.auth, bucket(auth), auth, compile)
+            self.auth.shared(bucket(auth), auth, compile)
         });
         Some(Compiled { limits, auth })
     }
@@ -184,20 +191,52 @@ fn bucket(auth: &ir::Auth) -> usize {
     origin.map_or(0, |origin| name(origin) as usize)
 }
 
-/// The program of an equal value, if one is in use; `bucket` only shortens the search.
-fn shared<S: PartialEq, P>(
-    known: &mut Known<S, P>,
-    bucket: usize,
-    source: &Arc<S>,
-    compile: impl FnOnce(&S) -> Arc<P>,
-) -> Arc<P> {
-    let known = known.entry(bucket).or_default();
-    known.retain(|(_, program)| program.strong_count() > 0);
-    let equal = known.iter().find(|(other, _)| Arc::ptr_eq(other, source) || other == source);
-    if let Some(program) = equal.and_then(|(_, program)| program.upgrade()) {
-        return program;
+impl<S, P> Default for Known<S, P> {
+    fn default() -> Self {
+        Self { programs: HashMap::new(), count: 0, sweep_at: 64 }
     }
-    let program = compile(source);
-    known.push((Arc::clone(source), Arc::downgrade(&program)));
-    program
+}
+
+impl<S: PartialEq, P> Known<S, P> {
+    /// The program of an equal value, if one is in use; `bucket` only shortens the search.
+    fn shared(&mut self, bucket: usize, source: &Arc<S>, compile: impl FnOnce(&S) -> Arc<P>) -> Arc<P> {
+        let equal = |(other, _): &&Entry<S, P>| Arc::ptr_eq(other, source) || other == source;
+        let known = self.programs.get(&bucket).into_iter().flatten().filter(equal);
+        if let Some(program) = known.filter_map(|(_, program)| program.upgrade()).next() {
+            return program;
+        }
+        if self.count >= self.sweep_at {
+            self.sweep();
+        }
+        let program = compile(source);
+        self.programs.entry(bucket).or_default().push((Arc::clone(source), Arc::downgrade(&program)));
+        self.count += 1;
+        program
+    }
+
+    fn sweep(&mut self) {
+        self.programs.retain(|_, known| {
+            known.retain(|(_, program)| program.strong_count() > 0);
+            !known.is_empty()
+        });
+        self.count = self.programs.values().map(Vec::len).sum();
+        self.sweep_at = 64.max(2 * self.count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_sources_share_a_program_and_those_that_nobody_uses_are_dropped() {
+        let mut known = Known::<u32, u32>::default();
+        let kept = known.shared(0, &Arc::new(7), |source| Arc::new(*source));
+        for source in 100..100_000 {
+            known.shared(source as usize, &Arc::new(source), |source| Arc::new(*source));
+        }
+        assert!(known.count <= 64 && known.programs.len() <= 64, "{}", known.count);
+        let again = known.shared(0, &Arc::new(7), |_| unreachable!("it is in use"));
+        assert!(Arc::ptr_eq(&kept, &again));
+    }
 }
