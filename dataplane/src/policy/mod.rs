@@ -19,8 +19,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::HeaderMap;
 use http::request::Parts;
+use http::{HeaderMap, Version};
+use portcullis_expressions::{Facts, Identity};
 use portcullis_ir::PathView;
 pub(crate) use portcullis_limits::answer::Headers as LimitHeaders;
 
@@ -64,6 +65,27 @@ pub(crate) struct Asked<'a> {
     /// None: the request has no body.
     pub(crate) body: Option<&'a dyn Lent>,
     pub(crate) now: Instant,
+}
+
+impl<'a> Asked<'a> {
+    /// As expressions, keys and matches of every policy see it: as routes are found by it.
+    pub(crate) fn facts(&self, identity: Option<&'a Identity>) -> Facts<'a> {
+        Facts {
+            method: &self.head.method,
+            scheme: if self.https { "https" } else { "http" },
+            host: self.host,
+            path: &self.path.matched,
+            query: self.head.uri.query(),
+            headers: &self.head.headers,
+            client: self.client.ip(),
+            protocol: match self.head.version {
+                Version::HTTP_2 => "HTTP/2",
+                Version::HTTP_10 | Version::HTTP_09 => "HTTP/1.0",
+                _ => "HTTP/1.1",
+            },
+            identity,
+        }
+    }
 }
 
 /// A request that may go on.

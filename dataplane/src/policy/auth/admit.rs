@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::StatusCode;
 use portcullis_auth::{Denial, Kind as ReasonKind, Reason, Shown, Vault, xfcc};
-use portcullis_expressions::{Facts, Identity};
+use portcullis_expressions::Identity;
 use portcullis_ir::AuthorizationAction;
 
 use super::AuthNote;
@@ -38,7 +38,7 @@ pub(crate) async fn admit(
     let mut edits = RequestEdits { remove: Arc::clone(&policy.remove), ..RequestEdits::default() };
     if policy.exempt.take(&asked.head.method, &asked.path.matched) {
         program.requests.verdict(Verdict::Exempt);
-        policy.finish(asked, None, false, &[], &mut edits);
+        policy.finish(asked, None, policy.shadow, &[], &mut edits);
         admitted.note = Some(program.note(Verdict::Exempt));
         admitted.edits = Some(Box::new(edits));
         return Ok(None);
@@ -144,7 +144,7 @@ impl Compiled {
 
     fn authorize(&self, asked: &Asked<'_>, identity: Option<&Identity>, note: &mut AuthNote) -> Result<(), Turned> {
         let Some(authorizer) = &self.authorizer else { return Ok(()) };
-        let ruling = authorizer.rule(&facts(asked, identity));
+        let ruling = authorizer.rule(&asked.facts(identity));
         let name = ruling.rule.unwrap_or("default");
         if let Some((name, tally)) = self.rules.iter().find(|(rule, _)| **rule == *name) {
             tally.decided();
@@ -188,7 +188,7 @@ impl Compiled {
             strip.note(asked.head, own, edits);
         }
         if identity.is_some() {
-            edits.set.extend(self.headers.values(&facts(asked, identity)));
+            edits.set.extend(self.headers.values(&asked.facts(identity)));
         }
         if self.set_xfcc
             && let Some(value) = verified_leaf(asked).and_then(Shown::read).as_ref().and_then(xfcc)
@@ -225,24 +225,6 @@ fn merged(first: &Identity, other: &Identity) -> Arc<Identity> {
     })
 }
 
-pub(super) fn facts<'a>(asked: &Asked<'a>, identity: Option<&'a Identity>) -> Facts<'a> {
-    Facts {
-        method: &asked.head.method,
-        scheme: if asked.https { "https" } else { "http" },
-        host: asked.host,
-        path: &asked.path.matched,
-        query: asked.head.uri.query(),
-        headers: &asked.head.headers,
-        client: asked.client.ip(),
-        protocol: match asked.head.version {
-            http::Version::HTTP_2 => "HTTP/2",
-            http::Version::HTTP_10 | http::Version::HTTP_09 => "HTTP/1.0",
-            _ => "HTTP/1.1",
-        },
-        identity,
-    }
-}
-
 /// What goes into the answer, beside what others have put there.
 fn tell(told: Option<Box<http::HeaderMap>>, admitted: &mut Admitted) {
     let Some(told) = told else { return };
@@ -269,7 +251,7 @@ fn refusal(denial: Denial, flags: crate::observe::Flags) -> Box<Refusal> {
 }
 
 /// Milliseconds since 1970; a clock before that is there.
-fn wall() -> u64 {
+pub(super) fn wall() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -3,7 +3,6 @@
 //! on when its client has left.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
 use http::header::SET_COOKIE;
@@ -11,7 +10,7 @@ use portcullis_auth::{Reason, Vault};
 use portcullis_expressions::Identity;
 use portcullis_remote::{Introspector, LoginAnswer, LoginRequest, Provider, Step};
 
-use super::admit::facts;
+use super::admit::wall;
 use crate::observe::Flags;
 use crate::policy::{Asked, Refusal};
 
@@ -47,8 +46,8 @@ pub(super) async fn introspect(
     vault: &Vault,
 ) -> Result<Arc<Identity>, Reason> {
     let secret = vault.secret(&introspector.config().client_secret);
-    let facts = facts(asked, None);
-    let known = introspector.judge(token, secret, &facts, now(), &asked.worker.shared.control).await?;
+    let facts = asked.facts(None);
+    let known = introspector.judge(token, secret, &facts, wall(), &asked.worker.shared.control).await?;
     Ok(known.identity)
 }
 
@@ -77,7 +76,7 @@ pub(super) async fn oidc(
         https: asked.https,
     };
     let shared = &asked.worker.shared;
-    let step = match login.judge(&request, &provider, now(), &shared.control).await {
+    let step = match login.judge(&request, &provider, wall(), &shared.control).await {
         Ok(step) => step,
         Err(reason) => {
             if reason == Reason::UnknownKey && shared.policy.auth.refetch.ask(discovered, asked.now) {
@@ -105,10 +104,4 @@ pub(super) async fn oidc(
 fn refusal(answer: LoginAnswer) -> Box<Refusal> {
     let LoginAnswer { status, headers, message } = answer;
     Box::new(Refusal { headers, ..Refusal::new(status, 16, Flags::NONE, message) })
-}
-
-/// Milliseconds since 1970.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

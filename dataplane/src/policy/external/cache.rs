@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use http::header::COOKIE;
-use portcullis_expressions::{Facts, Identity, Program};
+use portcullis_expressions::{Identity, Program};
 use portcullis_external::Verdict;
 use portcullis_ir::{ExternalAuthCache, KeyPart};
 use serde_json::Value;
@@ -115,29 +115,10 @@ impl Part {
             Self::Plain(KeyPart::ApiKey) => Some(identity?.api_key.as_ref()?.id.as_bytes().to_vec()),
             Self::Plain(KeyPart::Expression(_)) => None,
             Self::Expression(program) => {
-                let facts = Facts {
-                    method: &head.method,
-                    scheme: if asked.https { "https" } else { "http" },
-                    host: asked.host,
-                    path: &asked.path.matched,
-                    query: head.uri.query(),
-                    headers: &head.headers,
-                    client: asked.client.ip(),
-                    protocol: protocol(head.version),
-                    identity,
-                };
-                let text = program.as_ref()?.text(&facts).ok()?;
+                let text = program.as_ref()?.text(&asked.facts(identity)).ok()?;
                 Some(text.as_bytes().to_vec())
             }
         }
-    }
-}
-
-fn protocol(version: http::Version) -> &'static str {
-    match version {
-        http::Version::HTTP_2 => "HTTP/2",
-        http::Version::HTTP_10 => "HTTP/1.0",
-        _ => "HTTP/1.1",
     }
 }
 

@@ -62,7 +62,7 @@ pub(crate) async fn admit(
     if program.rules.phase(rules).is_empty() {
         return Ok(());
     }
-    let facts = facts(asked, identity);
+    let facts = asked.facts(identity);
     let round = program.rules.round(rules, &facts);
     let settled = match settle(program, &round, &facts, asked.now).await {
         Ok(settled) => settled,
@@ -161,24 +161,5 @@ fn undo_early(program: &LimitProgram, facts: &Facts<'_>, asked: &Asked<'_>) {
             }
             LimitScope::Fleet(_) => fleet::put_back(program, applied, Outcome::Leased),
         }
-    }
-}
-
-/// The request as expressions, keys and matches see it: as routes are found by it.
-fn facts<'a>(asked: &Asked<'a>, identity: Option<&'a Identity>) -> Facts<'a> {
-    Facts {
-        method: &asked.head.method,
-        scheme: if asked.https { "https" } else { "http" },
-        host: asked.host,
-        path: &asked.path.matched,
-        query: asked.head.uri.query(),
-        headers: &asked.head.headers,
-        client: asked.client.ip(),
-        protocol: match asked.head.version {
-            http::Version::HTTP_2 => "HTTP/2",
-            http::Version::HTTP_10 => "HTTP/1.0",
-            _ => "HTTP/1.1",
-        },
-        identity,
     }
 }
