@@ -12,9 +12,13 @@ use crate::http::head::{Body, Facts};
 use crate::http::headers::Seen;
 use crate::policy::{ClientGone, Peek};
 
+/// Nothing for almost every request: so it is a box, and costs a client that nobody peeks at a word.
+#[derive(Debug, Default)]
+pub(super) struct Unread(Option<Box<Peeked>>);
+
 /// In the order in which it came.
 #[derive(Debug, Default)]
-pub(super) struct Unread {
+struct Peeked {
     chunks: VecDeque<Bytes>,
     length: usize,
     /// It ended, with trailers perhaps.
@@ -23,33 +27,43 @@ pub(super) struct Unread {
 
 impl Unread {
     pub(super) fn is_empty(&self) -> bool {
-        self.chunks.is_empty() && self.end.is_none()
+        self.0.as_ref().is_none_or(|peeked| peeked.chunks.is_empty() && peeked.end.is_none())
     }
 
     pub(super) fn next(&mut self) -> Option<Incoming> {
-        match self.chunks.pop_front() {
+        let peeked = self.0.as_mut()?;
+        match peeked.chunks.pop_front() {
             Some(chunk) => {
-                self.length -= chunk.len();
+                peeked.length -= chunk.len();
                 Some(Incoming::Chunk(chunk))
             }
-            None => self.end.take().map(Incoming::End),
+            None => peeked.end.take().map(Incoming::End),
         }
     }
 
     fn push(&mut self, incoming: Incoming) {
+        let peeked = self.0.get_or_insert_default();
         match incoming {
             Incoming::Chunk(chunk) => {
-                self.length += chunk.len();
-                self.chunks.push_back(chunk);
+                peeked.length += chunk.len();
+                peeked.chunks.push_back(chunk);
             }
-            Incoming::End(trailers) => self.end = Some(trailers),
+            Incoming::End(trailers) => peeked.end = Some(trailers),
         }
     }
 
+    fn length(&self) -> usize {
+        self.0.as_ref().map_or(0, |peeked| peeked.length)
+    }
+
+    fn ended(&self) -> bool {
+        self.0.as_ref().is_some_and(|peeked| peeked.end.is_some())
+    }
+
     fn first(&self, max: usize) -> RequestBody {
-        let whole = self.end.is_some() && self.length <= max;
-        let mut bytes = BytesMut::with_capacity(self.length.min(max));
-        for chunk in &self.chunks {
+        let whole = self.ended() && self.length() <= max;
+        let mut bytes = BytesMut::with_capacity(self.length().min(max));
+        for chunk in self.0.iter().flat_map(|peeked| &peeked.chunks) {
             let room = max - bytes.len();
             bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
         }
@@ -87,8 +101,8 @@ impl Peek for Peeking<'_> {
         }
         loop {
             let unread = self.down.unread();
-            let announced = self.length.is_some_and(|length| unread.length as u64 >= length);
-            if unread.length >= max && !announced || unread.end.is_some() {
+            let announced = self.length.is_some_and(|length| unread.length() as u64 >= length);
+            if unread.length() >= max && !announced || unread.ended() {
                 return Poll::Ready(Ok(unread.first(max)));
             }
             let incoming = ready!(self.down.poll_client(cx)).map_err(|_| ClientGone)?;
