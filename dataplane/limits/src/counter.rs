@@ -51,6 +51,8 @@ pub struct Tally {
     pub leased: Count,
     /// Of units, to the store.
     pub returned: Count,
+    /// Keys that are counted in a store, and that were forgotten here for want of room.
+    pub evicted: Count,
     pub failures: [Count; StoreFailure::ALL.len()],
 }
 
@@ -73,9 +75,6 @@ pub enum StoreFailure {
     ReadOnly,
     #[error("the store is out of memory")]
     Memory,
-    /// It failed before; nobody is asked until it answers a probe.
-    #[error("the store is given a rest")]
-    Open,
     /// More waits for it already than may.
     #[error("too many questions wait for the store")]
     Overload,
@@ -146,7 +145,8 @@ pub(crate) const LIMITS: usize = 4;
 impl Counters {
     /// Keys that were forgotten although they had spent something.
     pub fn evicted(&self) -> u64 {
-        [&self.own, &self.share, &self.guard].into_iter().flatten().map(Table::evicted).sum()
+        let tables = [&self.own, &self.share, &self.guard].into_iter().flatten();
+        tables.map(Table::evicted).sum::<u64>() + self.tally.evicted.value()
     }
 
     /// Forgets what every key has spent.
@@ -178,14 +178,13 @@ impl Tally {
 }
 
 impl StoreFailure {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 8] = [
         Self::Unknown,
         Self::Connect,
         Self::Timeout,
         Self::Credentials,
         Self::ReadOnly,
         Self::Memory,
-        Self::Open,
         Self::Overload,
         Self::Protocol,
     ];
@@ -199,7 +198,6 @@ impl StoreFailure {
             Self::Credentials => "credentials",
             Self::ReadOnly => "read_only",
             Self::Memory => "memory",
-            Self::Open => "open",
             Self::Overload => "overload",
             Self::Protocol => "protocol",
         }

@@ -99,6 +99,8 @@ pub(crate) struct Admitted {
     pub(crate) limits: Option<Box<LimitHeaders>>,
     /// The rule in shadow mode that would have refused it.
     pub(crate) shadowed: Option<Box<str>>,
+    /// What stores were asked for it.
+    pub(crate) fleet: Option<Box<limit::SoFar>>,
     /// For the access log.
     pub(crate) note: Option<Box<AuthNote>>,
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use portcullis_expressions::Facts;
 use portcullis_ir::{FleetScope, LimitScope, OnStoreFailure, Precision};
 use portcullis_limits::{self as limits, Applied, Claim, Refused, Standing, Standings, StoreFailure};
@@ -11,9 +12,20 @@ use smallvec::SmallVec;
 use super::store::{Book, Heard, Lease, Link, Taken, Wanted, exactly};
 use super::{LimitProgram, Settled};
 
+/// What a request has had of stores, over both phases of its rules.
+#[derive(Debug, Default)]
+pub(crate) struct SoFar {
+    /// How long it has waited. All its rules together wait no longer than the most patient of them.
+    waited: Duration,
+    /// How each rule let it pass that is enforced, in their order.
+    pub(super) outcomes: Outcomes,
+}
+
+pub(super) type Outcomes = SmallVec<[Outcome; 2]>;
+
 /// How a rule let a request pass, so that it can be taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Leased,
     Exact,
     /// Counted here, for the time without a store.
@@ -30,7 +42,7 @@ struct Fleet<'p> {
     link: &'p Arc<Link>,
 }
 
-/// Asks every rule of the fleet among `settled`.
+/// Asks every rule of the fleet among `settled`; gives how each of them let the request pass.
 ///
 /// # Errors
 /// Which one refuses; then none of them has counted, and its standings say when to come again.
@@ -39,13 +51,10 @@ pub(super) async fn settle<'p>(
     settled: &mut [Settled<'p>],
     facts: &Facts<'_>,
     now: Instant,
-) -> Result<(), usize> {
+    so_far: &mut SoFar,
+) -> Result<Outcomes, usize> {
     let mut passed: SmallVec<[(usize, Outcome); 2]> = SmallVec::new();
-    let mut refused = None;
-    let together = one_call(program, settled, facts, now, &mut passed).await;
-    if let Err(which) = together {
-        refused = Some(which);
-    }
+    let mut refused = one_call(program, settled, facts, now, so_far, &mut passed).await.err();
     for (index, rule) in settled.iter_mut().enumerate() {
         if refused.is_some() {
             break;
@@ -53,12 +62,15 @@ pub(super) async fn settle<'p>(
         if !is_fleet(rule) || passed.iter().any(|(done, _)| *done == index) {
             continue;
         }
-        match one(program, rule, facts, now).await {
+        match one(program, rule, facts, now, so_far).await {
             Ok(outcome) => passed.push((index, outcome)),
             Err(()) => refused = Some(index),
         }
     }
-    let Some(which) = refused else { return Ok(()) };
+    let Some(which) = refused else {
+        passed.sort_unstable_by_key(|(index, _)| *index);
+        return Ok(passed.into_iter().map(|(_, outcome)| outcome).collect());
+    };
     for (index, outcome) in passed {
         put_back(program, &settled[index].applied, outcome);
     }
@@ -71,6 +83,7 @@ async fn one_call(
     settled: &mut [Settled<'_>],
     facts: &Facts<'_>,
     now: Instant,
+    so_far: &mut SoFar,
     passed: &mut SmallVec<[(usize, Outcome); 2]>,
 ) -> Result<(), usize> {
     let mut exact: SmallVec<[(usize, Fleet<'_>); 2]> = SmallVec::new();
@@ -94,28 +107,37 @@ async fn one_call(
             return Err(*index);
         }
     }
-    let (link, patience) = (Arc::clone(first.link), first.scope.store_timeout);
+    let patience = exact.iter().map(|(_, fleet)| fleet.scope.store_timeout).max().unwrap_or_default();
     let wanted = exact.iter().map(|(index, fleet)| {
         let applied = &settled[*index].applied;
         let lease = fleet.book.lease(applied, || applied.key_text(facts));
         Wanted { lease, shapes: applied.plan.shapes.clone(), cost: applied.cost }
     });
-    let answer = on_time(program, patience, exactly(link, wanted.collect(), 1)).await;
-    let Ok((granted, standings)) = answer else {
-        // Each rule has a way of its own without the store, and asks nobody again: the failure is counted there.
-        return Ok(());
-    };
-    for ((index, _), standings) in exact.iter().zip(standings) {
-        settled[*index].standings = standings;
-        if granted {
-            passed.push((*index, Outcome::Exact));
+    match ask_exactly(program, first.link, patience, wanted.collect(), so_far).await {
+        Ok((granted, standings)) => {
+            for ((index, _), standings) in exact.iter().zip(standings) {
+                settled[*index].standings = standings;
+                if granted {
+                    passed.push((*index, Outcome::Exact));
+                }
+            }
+            if granted {
+                return Ok(());
+            }
+            let retry = |index: &usize| settled[*index].standings.iter().map(|standing| standing.retry).max();
+            Err(exact.iter().map(|(index, _)| *index).max_by_key(retry).unwrap_or(0))
+        }
+        // Nobody asks again for the same request: each rule does as it was told.
+        Err(failure) => {
+            for (index, fleet) in &exact {
+                let settled = &mut settled[*index];
+                settled.applied.rule.counters.tally.failure(failure);
+                let outcome = without_store(program, fleet, settled, now).map_err(|()| *index)?;
+                passed.push((*index, outcome));
+            }
+            Ok(())
         }
     }
-    if granted {
-        return Ok(());
-    }
-    let retry = |index: &usize| settled[*index].standings.iter().map(|standing| standing.retry).max();
-    Err(exact.iter().map(|(index, _)| *index).max_by_key(retry).unwrap_or(0))
 }
 
 async fn one(
@@ -123,6 +145,7 @@ async fn one(
     settled: &mut Settled<'_>,
     facts: &Facts<'_>,
     now: Instant,
+    so_far: &mut SoFar,
 ) -> Result<Outcome, ()> {
     let applied = settled.applied;
     if applied.cost == 0 {
@@ -134,10 +157,10 @@ async fn one(
     let Some(fleet) = fleet(program, &applied) else { return Ok(Outcome::Free) };
     guarded(program, &fleet, settled, now)?;
     let heard = match fleet.link.resting() {
-        Some(_) => Err(StoreFailure::Open),
+        Some(why) => Err(why),
         None => match fleet.scope.precision {
-            Precision::Leased => leased(program, &fleet, &applied, facts).await,
-            Precision::Exact => exact(program, &fleet, &applied, facts).await,
+            Precision::Leased => leased(program, &fleet, &applied, facts, so_far).await,
+            Precision::Exact => exact(program, &fleet, &applied, facts, so_far).await,
         },
     };
     match heard {
@@ -162,6 +185,7 @@ async fn leased(
     fleet: &Fleet<'_>,
     applied: &Applied<'_>,
     facts: &Facts<'_>,
+    so_far: &mut SoFar,
 ) -> Result<Heard, StoreFailure> {
     let lease = fleet.book.lease(applied, || applied.key_text(facts));
     let (reply, ask) = match lease.take(applied.cost, fleet.book.now()) {
@@ -178,14 +202,10 @@ async fn leased(
     if ask {
         fetch(program, fleet, applied, lease);
     }
-    match tokio::time::timeout(fleet.scope.store_timeout, reply).await {
-        Ok(Ok(heard)) => heard,
+    match so_far.wait(fleet.scope.store_timeout, fleet.link, reply).await? {
+        Ok(heard) => heard,
         // Whoever asked is gone with its runtime.
-        Ok(Err(_)) => Err(StoreFailure::Connect),
-        Err(_) => {
-            fleet.link.gave_up();
-            Err(StoreFailure::Timeout)
-        }
+        Err(_) => Err(StoreFailure::Connect),
     }
 }
 
@@ -194,32 +214,61 @@ async fn exact(
     fleet: &Fleet<'_>,
     applied: &Applied<'_>,
     facts: &Facts<'_>,
+    so_far: &mut SoFar,
 ) -> Result<Heard, StoreFailure> {
     let lease = fleet.book.lease(applied, || applied.key_text(facts));
     let wanted = vec![Wanted { lease, shapes: applied.plan.shapes.clone(), cost: applied.cost }];
-    let question = exactly(Arc::clone(fleet.link), wanted, 1);
-    let (granted, standings) = on_time(program, fleet.scope.store_timeout, question).await?;
+    let (granted, standings) = ask_exactly(program, fleet.link, fleet.scope.store_timeout, wanted, so_far).await?;
     let standings = standings.into_iter().next().unwrap_or_default();
     Ok(if granted { Heard::Granted(standings) } else { Heard::Refused(standings) })
 }
 
+/// Takes units in the background.
 fn fetch(program: &LimitProgram, fleet: &Fleet<'_>, applied: &Applied<'_>, lease: Arc<Lease>) {
-    if let Some(control) = program.state().stores.control() {
-        fleet.book.renew(lease, Arc::clone(fleet.link), applied.plan.shapes.clone(), control);
+    match (fleet.link.slot(), program.state().stores.control()) {
+        (Ok(slot), Some(control)) => {
+            fleet.book.renew(lease, Arc::clone(fleet.link), applied.plan.shapes.clone(), slot, control);
+        }
+        (Err(failure), _) => lease.unanswered(failure, fleet.book.now()),
+        (Ok(_), None) => lease.unanswered(StoreFailure::Unknown, fleet.book.now()),
     }
 }
 
-/// Waits for what happens on the control runtime, not longer than that. It goes on without us.
-async fn on_time<T: Send + 'static>(
+/// Asks on the control runtime, where it goes on without us if it takes too long.
+async fn ask_exactly(
     program: &LimitProgram,
+    link: &Arc<Link>,
     patience: Duration,
-    question: impl Future<Output = Result<T, StoreFailure>> + Send + 'static,
-) -> Result<T, StoreFailure> {
+    wanted: Vec<Wanted>,
+    so_far: &mut SoFar,
+) -> Result<(bool, Vec<Standings>), StoreFailure> {
     let Some(control) = program.state().stores.control() else { return Err(StoreFailure::Unknown) };
-    match tokio::time::timeout(patience, control.spawn(question)).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(_)) => Err(StoreFailure::Connect),
-        Err(_) => Err(StoreFailure::Timeout),
+    if patience <= so_far.waited {
+        return Err(StoreFailure::Timeout);
+    }
+    let question = control.spawn(exactly(Arc::clone(link), wanted, 1, link.slot()?));
+    so_far.wait(patience, link, question).await?.map_err(|_| StoreFailure::Connect)?
+}
+
+impl SoFar {
+    /// The only place where a request waits for a store.
+    async fn wait<T>(
+        &mut self,
+        patience: Duration,
+        link: &Link,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, StoreFailure> {
+        let left = patience.saturating_sub(self.waited);
+        if left.is_zero() {
+            return answer.now_or_never().ok_or(StoreFailure::Timeout);
+        }
+        let since = tokio::time::Instant::now();
+        let answer = tokio::time::timeout(left, answer).await;
+        self.waited += since.elapsed();
+        answer.map_err(|_| {
+            link.gave_up();
+            StoreFailure::Timeout
+        })
     }
 }
 
@@ -281,9 +330,10 @@ pub(super) fn put_back(program: &LimitProgram, applied: &Applied<'_>, outcome: O
             }
         }
         Outcome::Exact => {
-            if let (Some(lease), Some(control)) = (fleet.book.known(applied.hash), program.state().stores.control()) {
+            let (lease, control) = (fleet.book.known(applied.hash), program.state().stores.control());
+            if let (Some(lease), Some(control), Ok(slot)) = (lease, control, fleet.link.slot()) {
                 let wanted = vec![Wanted { lease, shapes: applied.plan.shapes.clone(), cost: applied.cost }];
-                control.spawn(exactly(Arc::clone(fleet.link), wanted, -1));
+                control.spawn(exactly(Arc::clone(fleet.link), wanted, -1, slot));
             }
         }
         Outcome::Share => {

@@ -15,6 +15,7 @@ mod state;
 mod store;
 mod stream;
 
+pub(crate) use fleet::SoFar;
 pub(crate) use program::LimitProgram;
 pub(crate) use quotas::QuotaQuestion;
 pub(crate) use state::State;
@@ -27,7 +28,6 @@ use portcullis_ir::LimitScope;
 use portcullis_limits::{self as limits, Applied, Book, Claim, Round, Standings};
 use smallvec::SmallVec;
 
-use self::fleet::Outcome;
 use super::{Admitted, Asked, Refusal};
 
 /// When rules are asked: those that need nothing of authentication run before it, so that guessing is limited too.
@@ -64,16 +64,16 @@ pub(crate) async fn admit(
     }
     let facts = asked.facts(identity);
     let round = program.rules.round(rules, &facts);
-    let settled = match settle(program, &round, &facts, asked.now).await {
+    let settled = match settle(program, &round, &facts, asked.now, &mut admitted.fleet).await {
         Ok(settled) => settled,
         Err(refusal) => {
             if phase == Phase::Identified {
-                undo_early(program, &facts, asked);
+                undo_early(program, &facts, asked, admitted.fleet.as_deref());
             }
             return Err(refusal);
         }
     };
-    if let Some(name) = shadow(program, &round, &facts, asked.now).await {
+    if let Some(name) = shadow(program, &round, &facts, asked.now, &mut admitted.fleet).await {
         admitted.shadowed = Some(name);
     }
     answer::tell(&settled, admitted);
@@ -86,6 +86,7 @@ async fn settle<'p>(
     round: &Round<'p>,
     facts: &Facts<'_>,
     now: Instant,
+    so_far: &mut Option<Box<SoFar>>,
 ) -> Result<AllSettled<'p>, Box<Refusal>> {
     if let Some(rule) = round.denied {
         rule.counters.tally.limited.increment();
@@ -108,10 +109,16 @@ async fn settle<'p>(
         let which = answer::owner(&settled, refused.claim);
         return Err(answer::refused(&settled, which, refused.standing.retry));
     }
-    if fleet && let Err(which) = Box::pin(fleet::settle(program, &mut settled, facts, now)).await {
-        limits::give_back(&claims, program.time(now));
-        let standing = settled[which].standings.iter().map(|standing| standing.retry).max().unwrap_or(1);
-        return Err(answer::refused(&settled, which, standing));
+    if fleet {
+        let so_far = so_far.get_or_insert_default();
+        match Box::pin(fleet::settle(program, &mut settled, facts, now, so_far)).await {
+            Ok(outcomes) => so_far.outcomes.extend(outcomes),
+            Err(which) => {
+                limits::give_back(&claims, program.time(now));
+                let standing = settled[which].standings.iter().map(|standing| standing.retry).max().unwrap_or(1);
+                return Err(answer::refused(&settled, which, standing));
+            }
+        }
     }
     for settled in &settled {
         settled.applied.rule.counters.tally.allowed.increment();
@@ -120,7 +127,13 @@ async fn settle<'p>(
 }
 
 /// Rules that decide and count, and let pass. Gives the last one that would not have.
-async fn shadow(program: &LimitProgram, round: &Round<'_>, facts: &Facts<'_>, now: Instant) -> Option<Box<str>> {
+async fn shadow(
+    program: &LimitProgram,
+    round: &Round<'_>,
+    facts: &Facts<'_>,
+    now: Instant,
+    so_far: &mut Option<Box<SoFar>>,
+) -> Option<Box<str>> {
     let mut refused = None;
     for rule in &round.shadow_denied {
         rule.counters.tally.shadowed.increment();
@@ -135,7 +148,8 @@ async fn shadow(program: &LimitProgram, round: &Round<'_>, facts: &Facts<'_>, no
             LimitScope::Fleet(_) => {
                 let mut alone: AllSettled<'_> = SmallVec::new();
                 alone.push(Settled { applied: *applied, standings: Standings::new() });
-                Box::pin(fleet::settle(program, &mut alone, facts, now)).await.is_ok()
+                let so_far = so_far.get_or_insert_default();
+                Box::pin(fleet::settle(program, &mut alone, facts, now, so_far)).await.is_ok()
             }
         };
         if admits {
@@ -150,16 +164,28 @@ async fn shadow(program: &LimitProgram, round: &Round<'_>, facts: &Facts<'_>, no
 
 /// The request goes no further: what it consumed before authentication is not consumed.
 #[cold]
-fn undo_early(program: &LimitProgram, facts: &Facts<'_>, asked: &Asked<'_>) {
+fn undo_early(program: &LimitProgram, facts: &Facts<'_>, asked: &Asked<'_>, so_far: Option<&SoFar>) {
     let facts = Facts { identity: None, ..*facts };
     let round = program.rules.round(limits::Phase::Early, &facts);
+    let mut outcomes = so_far.into_iter().flat_map(|so_far| &so_far.outcomes);
     for applied in round.applied.iter().filter(|applied| !applied.rule.shadow) {
         match &applied.rule.scope {
             LimitScope::Replica => {
                 let claims: SmallVec<[Claim<'_>; 4]> = applied.claims(Book::Own).collect();
                 limits::give_back(&claims, program.time(asked.now));
             }
-            LimitScope::Fleet(_) => fleet::put_back(program, applied, Outcome::Leased),
+            LimitScope::Fleet(_) => {
+                if let Some(outcome) = outcomes.next() {
+                    fleet::put_back(program, applied, *outcome);
+                }
+            }
         }
     }
 }
+
+#[cfg(test)]
+#[allow(dead_code, unreachable_pub, reason = "shared with the tests over sockets, which use the rest")]
+#[path = "../../../tests/limits/redis.rs"]
+mod redis;
+#[cfg(test)]
+mod tests;

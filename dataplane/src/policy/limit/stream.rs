@@ -27,9 +27,10 @@ pub(crate) async fn admit_connection(program: &LimitProgram, newcomer: Newcomer<
     let headers = HeaderMap::new();
     let facts = newcomer.facts(&headers);
     let round = program.rules.round(Phase::Early, &facts);
-    let admitted = settle(program, &round, &facts, newcomer.now).await.is_ok();
+    let mut so_far = None;
+    let admitted = settle(program, &round, &facts, newcomer.now, &mut so_far).await.is_ok();
     if admitted {
-        shadow(program, &round, &facts, newcomer.now).await;
+        shadow(program, &round, &facts, newcomer.now, &mut so_far).await;
     }
     admitted
 }

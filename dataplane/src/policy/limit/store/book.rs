@@ -5,16 +5,19 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use futures::StreamExt;
 use portcullis_limits::{Applied, Counters, Shape, Standing, Standings, StoreFailure};
 
 use super::lease::{Lease, millis};
-use super::link::Link;
+use super::link::{Link, Slot};
 use super::name::names;
 use super::question::{Answer, Question};
 
 const SHARDS: usize = 16;
 /// Keys of one rule at most: 65,536.
 const KEYS_PER_SHARD: usize = 4096;
+/// Leases that are given back at once.
+const GIVEN_AT_ONCE: usize = 64;
 
 /// Survives edits, as the counters do whose rule it is.
 #[derive(Debug)]
@@ -50,6 +53,7 @@ impl Book {
             used.sort_unstable();
             for (_, hash) in used.iter().take(KEYS_PER_SHARD / 16) {
                 shard.remove(hash);
+                self.counters.tally.evicted.increment();
             }
         }
         let lease = Arc::new(Lease::new(names(&self.counters.id, &key(), applied.plan.shapes.len())));
@@ -69,6 +73,7 @@ impl Book {
         lease: Arc<Lease>,
         link: Arc<Link>,
         shapes: Vec<Shape>,
+        slot: Slot,
         control: &tokio::runtime::Handle,
     ) {
         let book = Arc::clone(self);
@@ -76,7 +81,7 @@ impl Book {
             loop {
                 let (wanted, counts) = lease.wanted(&shapes, link.replicas());
                 let want = i64::try_from(wanted).unwrap_or(i64::MAX);
-                let answer = link.ask(&Question { want, counts, now: None, reset: false }).await;
+                let answer = link.ask(&Question { want, counts, now: None, reset: false }, &slot).await;
                 if let Ok(answer) = &answer {
                     book.counters.tally.leased.add(u64::try_from(answer.granted).unwrap_or(0));
                 }
@@ -93,6 +98,10 @@ impl Book {
 
     /// Gives back what nobody used for a while; everything, if `all`.
     pub(super) async fn give_back(&self, link: &Link, all: bool) {
+        // To whom would it go? It is kept until the store is back.
+        if link.resting().is_some() {
+            return;
+        }
         let now = self.now();
         let mut given = Vec::new();
         lock(&self.holding).retain(|lease| {
@@ -106,14 +115,16 @@ impl Book {
             }
             holds
         });
-        for (lease, units) in given {
+        let give = async |(lease, units): (Arc<Lease>, u64)| {
             let want = -i64::try_from(units).unwrap_or(0);
             let question = Question { want, counts: lease.taken(), now: None, reset: false };
-            if let Ok(answer) = link.ask(&question).await {
+            let Ok(slot) = link.slot() else { return };
+            if let Ok(answer) = link.ask(&question, &slot).await {
                 lease.remember(&answer);
                 self.counters.tally.returned.add(units);
             }
-        }
+        };
+        futures::stream::iter(given).for_each_concurrent(GIVEN_AT_ONCE, give).await;
     }
 }
 
@@ -129,7 +140,7 @@ pub(crate) async fn asked_directly(
     now: u64,
 ) -> Result<Standings, StoreFailure> {
     let question = Question { want: 0, reset, counts: lease.asked(shapes, 1), now: None };
-    let answer = link.ask(&question).await?;
+    let answer = link.ask(&question, &link.slot()?).await?;
     if reset {
         lease.reset();
     }
@@ -155,9 +166,10 @@ pub(crate) async fn exactly(
     link: Arc<Link>,
     wanted: Vec<Wanted>,
     want: i64,
+    slot: Slot,
 ) -> Result<(bool, Vec<Standings>), StoreFailure> {
     let counts = wanted.iter().flat_map(|wanted| wanted.lease.asked(&wanted.shapes, wanted.cost)).collect();
-    let answer = link.ask(&Question { want, counts, now: None, reset: false }).await?;
+    let answer = link.ask(&Question { want, counts, now: None, reset: false }, &slot).await?;
     let mut rest = &answer.counts[..];
     let mut standings = Vec::new();
     for Wanted { lease, shapes, cost: _ } in &wanted {

@@ -208,6 +208,11 @@ impl Lease {
         inner.asking
     }
 
+    /// Nobody can be asked: those who wait hear so.
+    pub(crate) fn unanswered(&self, failure: StoreFailure, now: u64) {
+        self.settle(Err(failure), 0, now);
+    }
+
     pub(super) fn remember(&self, answer: &Answer) {
         self.lock().remember(answer);
     }

@@ -1,13 +1,14 @@
 //! The way to one store: a connection that is kept up in the background, and a breaker. A store that fails three times
 //! in a row is not asked any more; it is probed until it answers again, so that an outage costs requests nothing.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use portcullis_ir::{Store, StoreConnection};
 use portcullis_limits::{Shape, StoreFailure, Window};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::connect::Connection;
 use super::question::{Answer, Asked, Memory, Question};
@@ -18,8 +19,8 @@ const FAILURES: u32 = 3;
 const PATIENCE: Duration = Duration::from_millis(20);
 /// Between two probes.
 const PROBE_EVERY: Duration = Duration::from_millis(200);
-/// Questions that wait for answers at once.
-const QUESTIONS: usize = 4096;
+/// Questions that wait for answers at once, or to be sent; who comes then is told that the store has too much to do.
+pub(in crate::policy::limit) const QUESTIONS: usize = 4096;
 
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -28,16 +29,20 @@ pub(crate) struct Link {
     connection: Mutex<Option<Connection>>,
     /// Nobody is asked. True until the first connection is there.
     open: AtomicBool,
-    /// Why, for those who would ask.
-    reason: Mutex<StoreFailure>,
+    /// Why, for those who would ask: a place in [`StoreFailure::ALL`].
+    reason: AtomicU8,
     failures: AtomicU32,
     /// How long an answer may take before it counts as a failure, in microseconds: what the rules wait at most.
     patience: AtomicU64,
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
     /// Something is to be done: connect, probe.
     work: Arc<Notify>,
     nonce: Box<str>,
 }
+
+/// The right to ask. It is had before anything is queued for the store, so that nothing queues without bound.
+#[derive(Debug)]
+pub(crate) struct Slot(#[allow(dead_code, reason = "it is given back by being dropped")] OwnedSemaphorePermit);
 
 impl Link {
     /// Starts its upkeep on the runtime that this is called on; it ends with the link.
@@ -47,10 +52,10 @@ impl Link {
             replicas: AtomicU32::new(store.replicas),
             connection: Mutex::new(None),
             open: AtomicBool::new(true),
-            reason: Mutex::new(reason(store.connection.is_some())),
+            reason: AtomicU8::new(reason(store.connection.is_some()) as u8),
             failures: AtomicU32::new(0),
             patience: AtomicU64::new(0),
-            slots: Semaphore::new(QUESTIONS),
+            slots: Arc::new(Semaphore::new(QUESTIONS)),
             work: Arc::new(Notify::new()),
             nonce: format!("{nonce:016x}").into(),
         });
@@ -85,16 +90,21 @@ impl Link {
     /// Why nobody is asked now.
     #[inline]
     pub(crate) fn resting(&self) -> Option<StoreFailure> {
-        self.open.load(Ordering::Acquire).then(|| *lock(&self.reason))
+        self.open.load(Ordering::Acquire).then(|| self.reason())
+    }
+
+    /// # Errors
+    /// [`StoreFailure::Overload`]: nobody waits for one.
+    pub(crate) fn slot(&self) -> Result<Slot, StoreFailure> {
+        Arc::clone(&self.slots).try_acquire_owned().map(Slot).map_err(|_| StoreFailure::Overload)
     }
 
     /// # Errors
     /// Why there is no answer. An answer that comes too late for those who wait is still given.
-    pub(crate) async fn ask(&self, question: &Question) -> Result<Answer, StoreFailure> {
-        if self.open.load(Ordering::Acquire) {
-            return Err(StoreFailure::Open);
+    pub(crate) async fn ask(&self, question: &Question, _right: &Slot) -> Result<Answer, StoreFailure> {
+        if let Some(reason) = self.resting() {
+            return Err(reason);
         }
-        let Ok(_slot) = self.slots.try_acquire() else { return Err(StoreFailure::Overload) };
         let Some(mut connection) = lock(&self.connection).clone() else { return Err(StoreFailure::Connect) };
         let patience = self.patience();
         let mut answer = std::pin::pin!(connection.ask(question, &self.nonce));
@@ -132,11 +142,16 @@ impl Link {
     }
 
     fn rest(&self, failure: StoreFailure) {
-        *lock(&self.reason) = failure;
+        self.reason.store(failure as u8, Ordering::Relaxed);
         if !self.open.swap(true, Ordering::AcqRel) {
             tracing::warn!(%failure, "the store of rate limits is not asked until it answers a probe");
         }
         self.work.notify_one();
+    }
+
+    fn reason(&self) -> StoreFailure {
+        let reason = StoreFailure::ALL.get(usize::from(self.reason.load(Ordering::Relaxed)));
+        reason.copied().unwrap_or(StoreFailure::Connect)
     }
 
     /// Whether the store answers in time, over a new connection if there is none.
@@ -173,7 +188,7 @@ async fn upkeep(link: std::sync::Weak<Link>) {
                     held.open.store(false, Ordering::Release);
                     tracing::info!("the store of rate limits answers");
                 }
-                Err(failure) => *lock(&held.reason) = failure,
+                Err(failure) => held.reason.store(failure as u8, Ordering::Relaxed),
             }
         }
         let (resting, work) = (held.open.load(Ordering::Acquire), Arc::clone(&held.work));

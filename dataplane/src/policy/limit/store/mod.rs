@@ -1,5 +1,6 @@
 //! The fleet's part of limits: stores, and what is held of them here. All I/O is on the control runtime; a worker waits
-//! for a lease that is empty, or for an exact rule, and never longer than the rule's `storeTimeout`.
+//! for a lease that is empty, or for an exact rule, and all rules of a request together never longer than the longest
+//! `storeTimeout` among them.
 
 mod book;
 mod connect;
@@ -12,6 +13,8 @@ mod stores;
 pub(super) use book::{Book, Wanted, asked_directly, exactly};
 pub(super) use lease::{Heard, Lease, Taken};
 pub(super) use link::Link;
+#[cfg(test)]
+pub(in crate::policy::limit) use link::QUESTIONS;
 pub(super) use stores::Stores;
 
 #[cfg(test)]

@@ -128,6 +128,11 @@ for index, key in ipairs(KEYS) do
       state.kind, state.b = 'w', limit.interval
     end
     limit.ahead = math.max(0, state.a - now)
+    -- Nothing that was granted is further ahead: the clock was set back. What is spent is all of it, and no more.
+    local most = limit.burst * limit.interval
+    if limit.ahead > most + 1 then
+      limit.ahead, state.a, limit.restored = most, math.floor(now + most), true
+    end
     limit.free = math.max(0, math.floor(limit.burst - limit.ahead / limit.interval + 0.000001))
   else
     local number, last = period(kind)
