@@ -3,6 +3,7 @@
 
 mod agreement;
 mod denied;
+mod limits;
 mod peers;
 mod rotation;
 mod session;
