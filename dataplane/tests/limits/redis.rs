@@ -1,9 +1,10 @@
 //! Real Redis servers on loopback, each in a folder of its own, ended with the test.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// For a server to come up, or a cluster to agree.
@@ -33,7 +34,9 @@ impl Redis {
     pub fn sentinel(master: &Self) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sentinel.conf");
-        std::fs::write(&file, format!("sentinel monitor main 127.0.0.1 {} 1\n", master.port)).unwrap();
+        // A master is given up soon, so that the test of it does not last.
+        const QUICK: &str = "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n";
+        std::fs::write(&file, format!("sentinel monitor main 127.0.0.1 {} 1\n{QUICK}", master.port)).unwrap();
         let mut sentinel = Self { port: free_port(), settings: Vec::new(), child: None, folder };
         let child = Command::new("redis-server")
             .arg(file)
@@ -85,6 +88,16 @@ impl Redis {
         line.trim_end().to_owned()
     }
 
+    /// All that it answers to one command, with a password if there is one.
+    pub fn say(&self, password: &str, words: &str) -> String {
+        let mut command = cli(self.port);
+        if !password.is_empty() {
+            command.args(["--no-auth-warning", "-a", password]);
+        }
+        let output = command.args(words.split(' ')).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
     /// Calls of a command that it has answered.
     pub fn calls(&self, command: &str) -> u64 {
         let output = cli(self.port).args(["INFO", "commandstats"]).output().unwrap();
@@ -114,6 +127,53 @@ impl Redis {
         let child = self.child.as_ref().unwrap();
         assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
     }
+}
+
+/// A way to a server whose answers can be made late.
+pub struct Relay {
+    port: u16,
+    delay: Arc<AtomicU64>,
+}
+
+impl Relay {
+    pub fn start(to: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let delay = Arc::new(AtomicU64::new(0));
+        let late = Arc::clone(&delay);
+        // It ends with the test's process; each connection ends with either of its sides.
+        std::thread::spawn(move || {
+            for near in listener.incoming() {
+                let (Ok(near), Ok(far)) = (near, TcpStream::connect(("127.0.0.1", to))) else { continue };
+                let (questions, answers) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+                let late = Arc::clone(&late);
+                std::thread::spawn(move || pass_on(questions, far, &AtomicU64::new(0)));
+                std::thread::spawn(move || pass_on(answers, near, &late));
+            }
+        });
+        Self { port, delay }
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub fn delay(&self, delay: Duration) {
+        self.delay.store(u64::try_from(delay.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+}
+
+fn pass_on(mut from: TcpStream, mut to: TcpStream, delay: &AtomicU64) {
+    let mut bytes = [0; 64 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut bytes) {
+        std::thread::sleep(Duration::from_millis(delay.load(Ordering::Relaxed)));
+        if to.write_all(&bytes[..read]).is_err() {
+            break;
+        }
+    }
+    // Gone already, or it hears so now.
+    let _ = to.shutdown(std::net::Shutdown::Both);
+    let _ = from.shutdown(std::net::Shutdown::Both);
 }
 
 impl Drop for Redis {
