@@ -83,8 +83,8 @@ impl Fault {
         match self {
             Self::Killed => redis.kill(),
             Self::Hung => redis.hang(),
-            // Three times as long as anybody waits.
-            Self::Slow => relay.delay(Duration::from_millis(60)),
+            // Thirty times as long as anybody waits: a machine that stalls must not make up for it.
+            Self::Slow => relay.delay(Duration::from_millis(600)),
         }
     }
 
@@ -119,7 +119,8 @@ async fn a_store_that_is_killed_hung_or_slow_under_load_fails_no_request_and_is_
                 let what = format!("{fault:?}, {precision:?}, {then:?}");
                 let (healthy, before) = timed_burst(&[&gateway], 400).await;
                 let allowed = gateway.metric(ALLOWED).await;
-                let (all, ()) = tokio::join!(timed_burst(&[&gateway], 2000), async {
+                let gateways = [&gateway];
+                let (all, ()) = tokio::join!(timed_burst(&gateways, 2000), async {
                     while gateway.metric(ALLOWED).await < allowed + 500 {}
                     fault.begin(&mut redis, &relay);
                 });
@@ -221,7 +222,7 @@ async fn a_password_that_is_changed_on_both_sides_lets_the_counts_go_on() {
         }
     })
     .await;
-    gateway.apply(|snapshot| snapshot.insert(store(1, Some(with("new"))))).await;
+    gateway.apply(|snapshot| drop(snapshot.insert(store(1, Some(with("new")))))).await;
     connected(&gateway).await;
     let mut statuses = Vec::new();
     for _ in 0..3 {

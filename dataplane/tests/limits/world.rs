@@ -45,7 +45,9 @@ pub fn header(name: &'static str) -> ir::KeyPart {
     ir::KeyPart::Header(http::HeaderName::from_static(name))
 }
 
-pub fn limits(rules: Vec<ir::LimitRule>) -> Option<Arc<ir::Limits>> {
+/// In the order in which they are sent.
+pub fn limits(mut rules: Vec<ir::LimitRule>) -> Option<Arc<ir::Limits>> {
+    rules.sort_by(|one, other| one.name.cmp(&other.name));
     Some(Arc::new(ir::Limits { rules }))
 }
 

@@ -41,7 +41,7 @@ fn rule(name: &str, period: LimitPeriod) -> LimitRule {
 fn limited(port: u16, further: impl IntoIterator<Item = Resource>) -> Snapshot {
     let Resource::Listener(plain) = listener(port) else { unreachable!("it is a listener") };
     let window = LimitPeriod::Window(Duration::from_secs(744 * 3600));
-    let rules = vec![rule("window", window), rule("quota", LimitPeriod::Calendar(Calendar::Month))];
+    let rules = vec![rule("quota", LimitPeriod::Calendar(Calendar::Month)), rule("window", window)];
     let limited = portcullis_ir::Listener { limits: Some(Arc::new(Limits { rules })), ..(*plain).clone() };
     snapshot([Resource::Listener(Arc::new(limited)), route(1, 1)].into_iter().chain(further))
 }

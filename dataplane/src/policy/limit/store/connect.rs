@@ -209,6 +209,8 @@ fn failure(error: &RedisError, otherwise: StoreFailure) -> StoreFailure {
             Some("WRONGPASS" | "NOAUTH" | "NOPERM") => StoreFailure::Credentials,
             Some("READONLY") => StoreFailure::ReadOnly,
             Some("OOM") => StoreFailure::Memory,
+            // To whoever has not said a password a question of ours is too long: that is all it answers.
+            _ if error.detail().is_some_and(|detail| detail.contains("unauthenticated")) => StoreFailure::Credentials,
             _ if error.detail().is_some_and(|detail| detail.contains("OOM")) => StoreFailure::Memory,
             _ if error.detail().is_some_and(|detail| detail.contains("READONLY")) => StoreFailure::ReadOnly,
             _ => otherwise,
