@@ -66,14 +66,21 @@ fn the_dashboard_has_a_row_for_limits_and_one_for_authentication() {
     let alerts = read("charts/portcullis/templates/monitoring.yaml");
     let pages = read("docs/rate-limits.md") + &read("docs/authentication.md");
     for metric in [
-        "portcullis_dataplane_limit_decisions_total",
-        "portcullis_dataplane_limit_store_failures_total",
-        "portcullis_dataplane_auth_decisions_total",
+        "portcullis_dataplane_rate_limit_requests_total",
+        "portcullis_dataplane_rate_limit_store_failures_total",
+        "portcullis_dataplane_rate_limit_leased_units_total",
+        "portcullis_dataplane_rate_limit_returned_units_total",
+        "portcullis_dataplane_rate_limit_evicted_keys_total",
+        "portcullis_dataplane_auth_methods_total",
         "portcullis_controller_auth_downgrades",
     ] {
         assert!(shown.contains(metric) && pages.contains(metric), "{metric}");
     }
-    assert_eq!(alerts.matches("- alert:").count(), 2);
+    let names: Vec<&str> = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert_eq!(
+        names,
+        ["PortcullisCounterStoreFails", "PortcullisRateLimitForgetsKeys", "PortcullisAuthenticationDowngraded"]
+    );
 }
 
 #[test]
