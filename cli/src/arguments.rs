@@ -143,17 +143,26 @@ pub(crate) struct QuotaKey {
     /// A value for each part of the rule's key, in order; an address for ClientIP.
     #[arg(long = "key", value_name = "VALUE")]
     pub(crate) key: Vec<String>,
-    /// Admin address of a data plane; of a limit that replicas share, any of them.
-    #[arg(long, default_value = "127.0.0.1:9901")]
+    /// Ask the data planes of a Gateway in a cluster, by the `kubectl` of this machine and its rights.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub(crate) gateway: Option<String>,
+    /// Which cluster and account, for `kubectl`.
+    #[arg(long, value_name = "FILE", requires = "gateway")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The context of that file.
+    #[arg(long, requires = "gateway")]
+    pub(crate) context: Option<String>,
+    /// Admin address of a data plane, without a cluster; of a limit that replicas share, any of them.
+    #[arg(long, default_value = "127.0.0.1:9901", conflicts_with = "gateway")]
     pub(crate) admin: SocketAddr,
-    /// Print what the data plane said, as JSON.
+    /// Print what the data planes said, as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 impl QuotaKey {
     pub(crate) fn question(&self) -> Question<'_> {
-        let Self { policy, rule, tier, key, admin: _, json: _ } = self;
+        let Self { policy, rule, tier, key, gateway: _, kubeconfig: _, context: _, admin: _, json: _ } = self;
         Question { policy: policy.as_deref(), rule: rule.as_deref(), tier: tier.as_deref(), key }
     }
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use portcullis_cli::example_backend::ExampleBackend;
-use portcullis_cli::quota::{self, Verb};
+use portcullis_cli::quota::{self, Cluster, Verb};
 use portcullis_cli::standalone::{check, start, tables};
 use portcullis_cli::{admin, explain, logging, quickstart};
 use portcullis_translate::Timestamp;
@@ -164,7 +164,13 @@ fn quota(verb: &QuotaVerb) -> anyhow::Result<ExitCode> {
         QuotaVerb::Get(key) => (key, Verb::Get),
         QuotaVerb::Reset(key) => (key, Verb::Reset),
     };
-    let page = quota::ask(key.admin, verb, &key.question())?;
+    let page = match &key.gateway {
+        Some(gateway) => {
+            let cluster = Cluster { kubeconfig: key.kubeconfig.as_deref(), context: key.context.as_deref() };
+            quota::ask_gateway(&cluster, gateway, verb, &key.question())?
+        }
+        None => quota::ask(key.admin, verb, &key.question())?,
+    };
     let mut out = io::stdout().lock();
     if key.json {
         writeln!(out, "{page:#}")?;
