@@ -16,6 +16,7 @@ mod conn;
 mod cors;
 mod downstream;
 mod exchange;
+mod first;
 mod forward;
 mod grpc;
 mod h1;

@@ -14,6 +14,7 @@ use super::client::Client;
 use super::conn::Conn;
 use super::cors::{self, Grant};
 use super::downstream::{Downstream, Peeking, RawTarget};
+use super::first::{self, Stopped};
 use super::forward::{self, Forward};
 use super::head::{self, Body, Facts};
 use super::headers::Seen;
@@ -82,7 +83,7 @@ async fn answer(conn: &Conn, down: &mut Downstream, given: Given, log: &mut Log,
         Ok(_) if too_large => Err(Failure::HEAD_TOO_LARGE),
         checked => checked,
     };
-    let facts = match checked {
+    let mut facts = match checked {
         Ok(facts) => facts,
         Err(failure) => {
             let (host, id) = (head.headers.get(http::header::HOST).cloned(), Some(conn.peer.new_id()));
@@ -96,6 +97,18 @@ async fn answer(conn: &Conn, down: &mut Downstream, given: Given, log: &mut Log,
     let client = conn.peer.identify(&mut head.headers, facts.seen, &conn.worker.shared.settings.trusted_proxies);
     log.request = Some(named(&head, facts.host.clone(), client.address, Some(client.request_id.clone())));
     let program = conn.worker.shared.program.load_full();
+    let mut admitted = Admitted::default();
+    if program.asks_first() {
+        match Box::pin(first::admit(conn, &program, down, &mut head, &mut facts, &client, log)).await {
+            Ok(may) => admitted = may,
+            Err(Stopped::Failed(failure)) => {
+                return refuse(down, &failure, &wishes(&facts, &head, None, None), log).await;
+            }
+            Err(Stopped::Denied(refusal)) => {
+                return turn_away(down, &refusal, &wishes(&facts, &head, None, None), log).await;
+            }
+        }
+    }
     let mut scratch = String::new();
     let (view, found) = match locate(conn, &program, &head, &facts, &mut scratch) {
         Ok(Located::Rule { view, found }) => (view, found),
@@ -104,17 +117,18 @@ async fn answer(conn: &Conn, down: &mut Downstream, given: Given, log: &mut Log,
             log.flags |= flags::PREFLIGHT;
             return note_sent(local::preflight(down, &headers), log);
         }
-        Err(failure) => return refuse(down, &failure, &wishes(&facts, &head, None, None), log).await,
+        Err(failure) => {
+            return refuse(down, &failure, &wishes(&facts, &head, None, admitted.response), log).await;
+        }
     };
     // From here on a failure is the rule's, and counted there.
     log.rule = Some(std::sync::Arc::clone(found.rule));
-    let mut admitted = Admitted::default();
     if let Some(policies) = program.policies(&found) {
         let judged = {
             let mut peeking = Peeking::new(down, &facts);
             let tap = (facts.body != Body::None).then(|| Tap::new(&mut peeking));
             let asking = Asking { conn, program: &program, head: &head, view: &view, client: &client };
-            Box::pin(asking.admit(policies, tap.as_ref().map(|tap| tap as &dyn Lent), log)).await
+            Box::pin(asking.admit(policies, tap.as_ref().map(|tap| tap as &dyn Lent), log, admitted)).await
         };
         match judged {
             Ok(mut may) => {
@@ -205,6 +219,7 @@ impl Asking<'_> {
         policies: Policies<'_>,
         body: Option<&dyn Lent>,
         log: &Log,
+        admitted: Admitted,
     ) -> Result<Admitted, Box<Refusal>> {
         let Self { conn, program, head, view, client } = self;
         let asked = Asked {
@@ -219,7 +234,7 @@ impl Asking<'_> {
             body,
             now: log.started(),
         };
-        policy::admit(policies, asked).await
+        policy::admit(policies, asked, admitted).await
     }
 }
 
