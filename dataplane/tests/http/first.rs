@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderName;
 use portcullis_ir as ir;
 
-use super::support::gateway::{backend_key, to};
+use super::support::gateway::{backend_key, prefix, to};
 use super::support::{Backend, Gateway, Setup, ok};
 
 fn asks(service: &str, allowed: &[&'static str]) -> ir::ExternalAuth {
@@ -34,10 +34,10 @@ async fn gateway(backends: &[(&str, &Backend)], external: Vec<ir::ExternalAuth>)
     setup
         .change_listener(|listener| listener.external = external)
         .route(|route| {
-            route.matches = vec![ir::Match { headers: vec![blue], ..ir::Match::default() }];
+            route.matches = vec![ir::Match { headers: vec![blue], ..prefix("/shop") }];
             route.action = ir::Action::Forward(vec![to("blue")]);
         })
-        .route(|route| route.matches = vec![super::support::gateway::prefix("/shop")])
+        .route(|route| route.matches = vec![prefix("/shop")])
         .start()
         .await
 }
