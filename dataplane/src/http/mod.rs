@@ -29,6 +29,7 @@ mod local;
 mod log;
 mod mirror;
 mod outgoing;
+mod reply;
 mod request;
 mod respond;
 mod retry;

@@ -105,6 +105,13 @@ pub(crate) struct Admitted {
 }
 
 impl Admitted {
+    /// None if nothing follows from it.
+    pub(crate) fn boxed(self) -> Option<Box<Self>> {
+        let Self { edits, response, limits, shadowed: _, note: _ } = &self;
+        let any = edits.is_some() || response.is_some() || limits.is_some();
+        any.then(|| Box::new(self))
+    }
+
     /// In place of what was to be changed, but for what was settled before the request's rule was found.
     fn settle(&mut self, mut edits: RequestEdits) {
         edits.before = self.edits.take().and_then(|edits| edits.before);
