@@ -56,6 +56,7 @@ pub fn snapshot(listen: SocketAddr, upstream: SocketAddr, routes: Option<usize>)
         proxy_protocol: false,
         limits: None,
         auth: None,
+        external: Vec::new(),
     };
     let mut snapshot = Snapshot::default();
     snapshot.insert(Resource::Listener(Arc::new(listener)));

@@ -1,9 +1,9 @@
 #!/bin/sh
 # Writes the Gateway API schemas of this folder anew. Needs Go (for its module proxy) and Python with PyYAML.
-#   sh cli/schemas/update.sh [VERSION] [VERSION of the experimental group]
+#   sh cli/schemas/update.sh [VERSION] [NEWER VERSION, of what it only adds to]
 set -eu
 version=${1:-v1.6.3}
-x_version=${2:-v1.7.0}
+newer=${2:-v1.7.0}
 here=$(cd "$(dirname "$0")" && pwd)
 # Releases from 1.7 on ask for a newer Go than some machines bring.
 export GOTOOLCHAIN=auto
@@ -12,13 +12,13 @@ trap 'rm -rf "$scratch"' EXIT
 cd "$scratch"
 printf 'module schemas\n\ngo 1.24\n' > go.mod
 GOFLAGS=-mod=mod go mod download "sigs.k8s.io/gateway-api@$version"
-GOFLAGS=-mod=mod go mod download "sigs.k8s.io/gateway-api@$x_version"
+GOFLAGS=-mod=mod go mod download "sigs.k8s.io/gateway-api@$newer"
 crds() { echo "$(go env GOMODCACHE)/sigs.k8s.io/gateway-api@$1/config/crd/experimental"; }
-python3 - "$(crds "$version")" "$(crds "$x_version")" "$here" <<'PY'
+python3 - "$(crds "$version")" "$(crds "$newer")" "$here" <<'PY'
 import json, sys
 import yaml
 
-source, x_source, target = sys.argv[1:]
+source, newer, target = sys.argv[1:]
 
 # Of labels, which nothing here selects by.
 def is_evaluated(rule):
@@ -43,9 +43,12 @@ def write(folder, group, plural, served):
         file.write("\n")
 
 for plural in [
-    "backendtlspolicies", "gatewayclasses", "gateways", "grpcroutes", "httproutes", "listenersets", "referencegrants",
-    "tcproutes", "tlsroutes", "udproutes",
+    "backendtlspolicies", "gatewayclasses", "grpcroutes", "httproutes", "referencegrants", "tcproutes", "tlsroutes",
+    "udproutes",
 ]:
     write(source, "gateway.networking.k8s.io", plural, "v1")
-write(x_source, "gateway.networking.x-k8s.io", "xbackends", "v1alpha1")
+# Filters of listeners, and nothing taken away.
+for plural in ["gateways", "listenersets"]:
+    write(newer, "gateway.networking.k8s.io", plural, "v1")
+write(newer, "gateway.networking.x-k8s.io", "xbackends", "v1alpha1")
 PY

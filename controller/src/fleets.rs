@@ -221,6 +221,7 @@ mod tests {
             proxy_protocol: false,
             limits: None,
             auth: None,
+            external: Vec::new(),
         };
         let mut snapshot = Snapshot::default();
         for one in [listener(&own, 53, ListenerProtocol::Udp), listener(&of_set, 53, ListenerProtocol::Tcp)] {

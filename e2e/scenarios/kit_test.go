@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -212,6 +213,19 @@ func routeOf(t *testing.T, resource, namespace, name, kind, status, reason strin
 			return fmt.Errorf("no parent in its status")
 		}
 		return holds(found.Status.Parents[0].Conditions, kind, status, reason, found.Metadata.Generation)
+	})
+}
+
+// Waits until the Gateway's address takes connections. Programmed tells of the first replica that has the version; that the node sends
+// connections there comes a moment later. For tests whose first request must count.
+func reachable(t *testing.T, address string) {
+	t.Helper()
+	eventually(t, soon, address+" takes connections", func() error {
+		connection, err := net.DialTimeout("tcp", net.JoinHostPort(address, "80"), time.Second)
+		if err != nil {
+			return err
+		}
+		return connection.Close()
 	})
 }
 

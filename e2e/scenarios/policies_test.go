@@ -189,6 +189,7 @@ spec:
 `)
 	ready(t, namespace, "app")
 	address := programmed(t, namespace, "front")
+	reachable(t, address)
 	policy(t, "ratelimitpolicies", namespace, "platform", "Programmed", "True", "Programmed")
 	for _, resource := range []string{"ratelimitpolicies", "authpolicies"} {
 		message := policy(t, resource, namespace, "team", "Programmed", "False", "Overridden")

@@ -20,11 +20,6 @@ const TOO_LONG_FILE: usize = 600;
 const LONG_FILES: &[(&str, &str)] = &[
     ("controller/translate/tests/laws/world.rs", "one generator per kind, and all of them refer to each other's names"),
     ("dataplane/src/http/exchange.rs", "one state machine, read from top to bottom"),
-    ("dataplane/src/http/forward.rs", "one request's tries, read from top to bottom"),
-    (
-        "dataplane/src/program/compile.rs",
-        "one pass; its parts are compiled in the order in which they rest on each other",
-    ),
     ("tests/tests/hygiene.rs", "the rules and their tables of exceptions, each with its reason"),
 ];
 

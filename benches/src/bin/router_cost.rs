@@ -138,6 +138,7 @@ fn snapshot(layout: Layout, routes: usize) -> Snapshot {
         proxy_protocol: false,
         limits: None,
         auth: None,
+        external: Vec::new(),
     };
     routes.chain([Resource::Listener(Arc::new(listener))]).collect()
 }

@@ -82,6 +82,7 @@ pub fn snapshot_of(setup: &Setup) -> anyhow::Result<Snapshot> {
         proxy_protocol: false,
         limits: None,
         auth: None,
+        external: Vec::new(),
     };
     snapshot.insert(Resource::Listener(Arc::new(listener)));
     for upstream in &setup.upstreams {

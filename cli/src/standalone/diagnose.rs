@@ -196,6 +196,7 @@ pub(super) fn next_step(reason: &str) -> &'static str {
         "NotAllowedByListeners" => "allow it in the listener's `allowedRoutes`",
         "NoMatchingListenerHostname" => "give the route a hostname that the listener takes",
         "InvalidCertificateRef" => "refer to a Secret of type kubernetes.io/tls whose key fits its certificate",
+        "InvalidListenerFilter" | "InvalidListenerFilterRef" => "correct the listener's filters, or what they refer to",
         "InvalidRouteKinds" => "allow kinds of route that go with the listener's protocol",
         "HostnameConflict" | "ProtocolConflict" => "give the listeners different ports or hostnames",
         "UnsupportedAddress" | "AddressNotUsable" => "use addresses of type IPAddress that this machine has",

@@ -59,6 +59,7 @@ fn listener(name: u8, port: u16) -> Resource {
         proxy_protocol: false,
         limits: None,
         auth: None,
+        external: Vec::new(),
     }))
 }
 

@@ -13,6 +13,7 @@ mod faults;
 mod invalid;
 mod kinds;
 mod leases;
+mod listener_filters;
 mod policies;
 mod programmed;
 mod provisioning;

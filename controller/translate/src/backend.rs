@@ -103,6 +103,11 @@ impl<'r, 'w, 'a> Resolver<'r, 'w, 'a> {
         Self { referrer, ..Self::new(reader, RouteKind::HttpRoute, namespace) }
     }
 
+    /// For references that a listener of a Gateway or a ListenerSet in `namespace` makes.
+    pub(crate) fn of_listener(reader: &'r Reader<'w, 'a>, kind: &'static str, namespace: &Arc<str>) -> Self {
+        Self { referrer: (GATEWAY_GROUP, kind), ..Self::new(reader, RouteKind::HttpRoute, namespace) }
+    }
+
     pub(crate) fn resolve(&mut self, view: RefView<'_>) -> Result<BackendKey, InvalidReference> {
         let RefView { group, kind, name, namespace, port } = view;
         let backend_kind = match (group.unwrap_or_default(), kind.unwrap_or("Service")) {

@@ -45,6 +45,10 @@ pub enum Reason {
     InvalidCertificateRef,
     InvalidClientCertificateRef,
     InvalidKind,
+    /// Of Gateway API 1.7 (GEP-5224).
+    InvalidListenerFilter,
+    /// As `InvalidListenerFilter`.
+    InvalidListenerFilterRef,
     InvalidParameters,
     InvalidRouteKinds,
     ListenersNotResolved,
@@ -162,6 +166,8 @@ impl Reason {
             Self::InvalidCertificateRef => "InvalidCertificateRef",
             Self::InvalidClientCertificateRef => "InvalidClientCertificateRef",
             Self::InvalidKind => "InvalidKind",
+            Self::InvalidListenerFilter => "InvalidListenerFilter",
+            Self::InvalidListenerFilterRef => "InvalidListenerFilterRef",
             Self::InvalidParameters => "InvalidParameters",
             Self::InvalidRouteKinds => "InvalidRouteKinds",
             Self::ListenersNotResolved => "ListenersNotResolved",

@@ -1,8 +1,7 @@
 //! What a GatewayClass publishes as `supportedFeatures`: what the cluster's definitions carry, for the API server drops
 //! every field that they lack.
 //!
-//! Names and channels are those of Gateway API's `pkg/features`. Left out are what no release tests and
-//! is not served (`GatewayListenerFilters`), and whatever is of meshes.
+//! Names and channels are those of Gateway API's `pkg/features`. Left out is whatever is of meshes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,7 +70,7 @@ impl Feature {
 ///
 /// `HTTPRouteDestinationPortMatching` and `TLSRouteModeMixed` are marked experimental in 1.6, and need no field that its
 /// standard channel lacks: they are served there as well, and the suite fails whoever mixes modes without saying so.
-const FEATURES: [Feature; 56] = [
+const FEATURES: [Feature; 57] = [
     extended(Kind::BackendTlsPolicy, "BackendTLSPolicy"),
     extended(Kind::BackendTlsPolicy, "BackendTLSPolicySANValidation"),
     extended(Kind::Gateway, "ClusterTrustBundle").since(7, 0).experimental(),
@@ -89,6 +88,7 @@ const FEATURES: [Feature; 56] = [
     extended(Kind::Gateway, "GatewayHTTPSListenerDetectMisdirectedRequests"),
     extended(Kind::Gateway, "GatewayInfrastructure").since(6, 3),
     extended(Kind::Gateway, "GatewayInfrastructurePropagation").until(6, 3),
+    extended(Kind::Gateway, "GatewayListenerFilters").since(7, 0).experimental(),
     extended(Kind::Gateway, "GatewayPort8080"),
     extended(Kind::Gateway, "GatewayRouteHostnameIntersectionPrecedence").since(7, 0),
     extended(Kind::Gateway, "GatewayStaticAddresses"),
@@ -184,9 +184,9 @@ mod tests {
 
     #[test]
     fn each_release_and_channel_has_its_own() {
-        // As `pkg/features` counts them, without meshes; of 1.7.0 without the one that is not served.
+        // As `pkg/features` counts them, without meshes.
         assert_eq!(supported(&all_of("v1.6.3", "experimental")).len(), 48);
-        assert_eq!(supported(&all_of("v1.7.0", "experimental")).len(), 53);
+        assert_eq!(supported(&all_of("v1.7.0", "experimental")).len(), 54);
         let (more, less) = change(&all_of("v1.6.3", "standard"), &all_of("v1.6.3", "experimental"));
         assert_eq!(more, ["HTTPRouteRetry", "HTTPRouteRetryBackendTimeout", "HTTPRouteRetryConnectionError"]);
         assert!(less.is_empty());
@@ -199,7 +199,12 @@ mod tests {
         ];
         assert_eq!((more, less), (new.to_vec(), vec!["HTTPRouteRetry", "HTTPRouteRetryBackendTimeout"]));
         let (more, less) = change(&all_of("v1.7.0", "standard"), &all_of("v1.7.0", "experimental"));
-        let new = ["ClusterTrustBundle", "GatewayAddressRoutability", "GatewayAddressRoutabilityCluster"];
+        let new = [
+            "ClusterTrustBundle",
+            "GatewayAddressRoutability",
+            "GatewayAddressRoutabilityCluster",
+            "GatewayListenerFilters",
+        ];
         assert_eq!((more, less), (new.to_vec(), vec![]));
         let renamed = change(&all_of("v1.6.2", "standard"), &all_of("v1.6.3", "standard"));
         assert_eq!(renamed, (vec!["GatewayInfrastructure"], vec!["GatewayInfrastructurePropagation"]));

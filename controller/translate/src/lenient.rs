@@ -22,8 +22,8 @@ pub(crate) const UNKNOWN_FILTER: &str = "a type of filter";
 /// value. No API server lets a key with blanks pass.
 pub(crate) const UNREADABLE: &str = "does not parse";
 
-/// What a listener's protocol ends in that has filters. No protocol has a blank in its name.
-pub(crate) const WITH_FILTERS: &str = " with filters";
+/// What stands between the protocol of a listener that has filters and those, as JSON. No protocol has a blank in its name.
+const WITH_FILTERS: &str = " with filters ";
 /// What stands between the name of a session's cookie and its path. No name of a cookie has one.
 pub(crate) const PATH: char = ';';
 
@@ -47,21 +47,32 @@ pub(crate) fn mark(kind: Kind, value: &mut Value) {
 }
 
 /// What the types of a Gateway have no field for goes where it is found again. Left out it would open what it closes:
-/// `filters` of a listener (GEP-5224) are refused by name, `routability` of an address (GEP-5093) is kept.
+/// `filters` of a listener (GEP-5224), and `routability` of an address (GEP-5093).
 fn mark_listeners(object: &mut Value) {
     if let Some(status) = object.get_mut("status") {
         list(status, "addresses").for_each(|address| mark_address(address, true));
     }
     let Some(spec) = object.get_mut("spec") else { return };
     for listener in list(spec, "listeners") {
-        let asked = listener["filters"].as_object().is_some_and(|lists| {
-            lists.values().any(|filters| filters.as_array().is_none_or(|filters| !filters.is_empty()))
-        });
+        let asked = listener["filters"].as_object().is_some_and(|lists| lists.values().any(asks));
         if asked && let Some(protocol) = listener["protocol"].as_str().map(str::to_owned) {
-            listener["protocol"] = format!("{protocol}{WITH_FILTERS}").into();
+            listener["protocol"] = format!("{protocol}{WITH_FILTERS}{}", listener["filters"]).into();
         }
     }
     list(spec, "addresses").for_each(|address| mark_address(address, false));
+}
+
+/// Whether a list of filters asks for anything, or for what is no list.
+pub(crate) fn asks(filters: &Value) -> bool {
+    filters.as_array().is_none_or(|filters| !filters.is_empty())
+}
+
+/// The protocol of a listener, and its filters if it has any.
+pub(crate) fn protocol(marked: &str) -> (&str, Option<&str>) {
+    match marked.split_once(WITH_FILTERS) {
+        Some((protocol, filters)) => (protocol, Some(filters)),
+        None => (marked, None),
+    }
 }
 
 /// `reported`: nothing is something else than an empty text.
@@ -212,20 +223,21 @@ mod tests {
     }
 
     #[test]
-    fn what_a_listener_or_an_address_asks_for_and_is_not_served_is_not_forgotten() {
+    fn what_a_listener_or_an_address_asks_for_and_its_type_has_no_field_for_is_not_forgotten() {
         let filters = json!({ "requests": [{ "type": "ExternalAuth" }] });
         let listener = |filters: &Value| json!({ "name": "a", "port": 80, "protocol": "HTTP", "filters": filters });
         let spec = json!({ "gatewayClassName": "c", "listeners": [listener(&filters), listener(&json!({ "requests": [] }))],
             "addresses": [{ "routability": "Cluster" }, { "type": "IPAddress", "routability": "" }] });
         let Ok(Object::Gateway(gateway)) = Object::parse(route("Gateway", &spec)) else { panic!() };
-        let protocols = gateway.spec.listeners.iter().map(|one| &*one.protocol);
-        assert_eq!(protocols.collect::<Vec<_>>(), ["HTTP with filters", "HTTP"]);
+        let protocols = gateway.spec.listeners.iter().map(|one| protocol(&one.protocol));
+        let kept = filters.to_string();
+        assert_eq!(protocols.collect::<Vec<_>>(), [("HTTP", Some(&*kept)), ("HTTP", None)]);
         let addresses = gateway.spec.addresses.as_ref().unwrap();
         assert_eq!(addresses[0].r#type.as_deref(), Some("IPAddress of routability Cluster"));
         assert_eq!(addresses[1].r#type.as_deref(), Some("IPAddress"));
         let spec = json!({ "parentRef": { "name": "g" }, "listeners": [listener(&filters)] });
         let Ok(Object::ListenerSet(set)) = Object::parse(route("ListenerSet", &spec)) else { panic!() };
-        assert_eq!(set.spec.listeners[0].protocol, "HTTP with filters");
+        assert_eq!(protocol(&set.spec.listeners[0].protocol), ("HTTP", Some(&*kept)));
     }
 
     #[test]

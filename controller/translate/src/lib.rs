@@ -39,6 +39,7 @@ mod installed;
 mod introduce;
 mod lenient;
 mod listener;
+mod listener_filters;
 mod listener_plan;
 mod listener_set;
 mod listeners;

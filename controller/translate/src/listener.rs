@@ -8,6 +8,7 @@ use portcullis_ir::{HostPattern, RouteKind};
 use crate::condition::Reason;
 use crate::conflicts::Carrier;
 use crate::lenient;
+use crate::listener_filters::{InvalidListenerFilter, ListenerFilters};
 use crate::namespaces::{AllowedNamespaces, InvalidSelector};
 
 /// Longest name of a listener (`SectionName`).
@@ -27,6 +28,7 @@ pub(crate) struct SoundListener<'a> {
     pub(crate) kinds: Vec<RouteKind>,
     /// Kinds that were asked for and that we do not know for this protocol.
     pub(crate) unknown_kinds: Vec<String>,
+    pub(crate) filters: ListenerFilters,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,8 +68,8 @@ impl SoundProtocol<'_> {
 pub(crate) enum InvalidListener {
     #[error("protocol {0:?} is not supported; use HTTP, HTTPS, TLS, TCP or UDP")]
     Protocol(String),
-    #[error("filters of a listener are not served; remove them, or give filters in the rules of routes")]
-    Filters { https: bool },
+    #[error("{error}")]
+    Filters { https: bool, error: InvalidListenerFilter },
     #[error("port {0} is no port; give 1 to 65535")]
     Port(i32),
     #[error("hostname {0:?} is no host name; give one like example.com or *.example.com")]
@@ -95,25 +97,34 @@ impl InvalidListener {
     pub(crate) fn reason(&self) -> Reason {
         match self {
             Self::Protocol(_) => Reason::UnsupportedProtocol,
+            Self::Filters { error, .. } => error.reason(),
             Self::Port(_) | Self::PortTaken { .. } => Reason::PortUnavailable,
             _ => Reason::UnsupportedValue,
         }
     }
 }
 
-/// The port and the hosts of a HTTPS listener that is refused for its TLS or its filters alone. It must refuse them, too: left out, its
-/// hosts would fall to a broader listener of the port, which asks for less.
-pub(crate) fn denied(listener: &GatewayListeners, error: &InvalidListener) -> Option<(u16, HostPattern)> {
-    let tls = matches!(
-        error,
-        InvalidListener::NoTls(_)
-            | InvalidListener::Passthrough
-            | InvalidListener::TlsOption(_)
-            | InvalidListener::Filters { https: true }
-    );
+/// What a listener still has to refuse that is refused for its TLS or its filters alone: left out, its hosts would fall
+/// to a broader listener of the port, which asks for less.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Denies {
+    pub(crate) port: u16,
+    pub(crate) hostname: HostPattern,
+    /// It refuses handshakes; without, requests.
+    pub(crate) https: bool,
+}
+
+pub(crate) fn denied(listener: &GatewayListeners, error: &InvalidListener) -> Option<Denies> {
+    let https = match error {
+        InvalidListener::NoTls(_) | InvalidListener::Passthrough | InvalidListener::TlsOption(_) => true,
+        // On a protocol without filters they are one mistake of several.
+        InvalidListener::Filters { error: InvalidListenerFilter::Protocol(_), .. } => return None,
+        InvalidListener::Filters { https, .. } => *https,
+        _ => return None,
+    };
     let port = u16::try_from(listener.port).ok().filter(|port| *port != 0)?;
     let hostname = HostPattern::parse(listener.hostname.as_deref().unwrap_or_default()).ok()?;
-    tls.then_some((port, hostname))
+    Some(Denies { port, hostname, https })
 }
 
 pub(crate) fn check(listener: &GatewayListeners) -> Result<SoundListener<'_>, InvalidListener> {
@@ -124,7 +135,8 @@ pub(crate) fn check(listener: &GatewayListeners) -> Result<SoundListener<'_>, In
     }
     let tls = tls.as_ref();
     let number = u16::try_from(*port).ok().filter(|port| *port != 0).ok_or(InvalidListener::Port(*port))?;
-    let protocol = match (protocol.as_str(), tls) {
+    let (named, filters) = lenient::protocol(protocol);
+    let protocol = match (named, tls) {
         ("HTTP", None) => SoundProtocol::Http,
         ("HTTP", Some(_)) => return Err(InvalidListener::UnusedTls("HTTP")),
         ("HTTPS", Some(tls)) => {
@@ -144,12 +156,7 @@ pub(crate) fn check(listener: &GatewayListeners) -> Result<SoundListener<'_>, In
         ("TCP", Some(_)) => return Err(InvalidListener::UnusedTls("TCP")),
         ("UDP", None) => SoundProtocol::Udp,
         ("UDP", Some(_)) => return Err(InvalidListener::UnusedTls("UDP")),
-        (other, _) => {
-            return Err(match other.strip_suffix(lenient::WITH_FILTERS) {
-                Some(protocol) => InvalidListener::Filters { https: protocol == "HTTPS" },
-                None => InvalidListener::Protocol(other.to_owned()),
-            });
-        }
+        (other, _) => return Err(InvalidListener::Protocol(other.to_owned())),
     };
     // "When unspecified, all hostnames are matched. This field is ignored for protocols that don't require hostname
     // based matching" (`Listener.hostname`).
@@ -157,6 +164,8 @@ pub(crate) fn check(listener: &GatewayListeners) -> Result<SoundListener<'_>, In
         SoundProtocol::Tcp | SoundProtocol::Udp => "",
         _ => hostname.as_deref().unwrap_or_default(),
     };
+    let filters = ListenerFilters::parse(filters, named)
+        .map_err(|error| InvalidListener::Filters { https: named == "HTTPS", error })?;
     let (kinds, unknown_kinds) = allowed_kinds(protocol, allowed_routes.as_ref());
     Ok(SoundListener {
         port: number,
@@ -165,6 +174,7 @@ pub(crate) fn check(listener: &GatewayListeners) -> Result<SoundListener<'_>, In
         namespaces: AllowedNamespaces::parse(allowed_routes.as_ref().and_then(|allowed| allowed.namespaces.as_ref()))?,
         kinds,
         unknown_kinds,
+        filters,
     })
 }
 

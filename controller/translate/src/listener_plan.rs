@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use gateway_api::gateways::GatewayListenersTls;
 use portcullis_ir::{
-    Certificate, CertificateKey, ClientValidation, ClientValidationMode, HostPattern, Listener, ListenerKey,
-    ListenerProtocol, TlsTermination,
+    BackendKey, Certificate, CertificateKey, ClientValidation, ClientValidationMode, ExternalAuth, HostPattern,
+    Listener, ListenerKey, ListenerProtocol, TlsTermination,
 };
 
 use crate::certificates::{self, Referrer};
 use crate::client_validation::Validation;
 use crate::condition::{ConditionType, Reason, State, Verdict};
-use crate::listener::{SoundListener, SoundProtocol};
+use crate::listener::{Denies, SoundListener, SoundProtocol};
+use crate::listener_filters::{self, Resolved};
 use crate::listeners::{Checked, Rejected};
 use crate::memo::{Memo, share};
 use crate::parameters::Parameters;
@@ -25,6 +26,8 @@ pub(crate) struct ListenerPlan {
     pub(crate) listener: Option<Arc<Listener>>,
     /// Kinds that may attach; empty for a listener that is rejected.
     pub(crate) supported_kinds: Vec<&'static str>,
+    /// What its filters ask.
+    pub(crate) backends: Vec<BackendKey>,
     pub(crate) verdicts: Vec<Verdict>,
 }
 
@@ -54,12 +57,17 @@ impl Builder<'_, '_> {
             Ok(sound) => sound,
             Err(rejected) => {
                 let refusing = checked.denies.clone().zip(whole);
-                let listener = refusing.map(|((port, hostname), parameters)| {
+                let listener = refusing.map(|(Denies { port, hostname, https }, parameters)| {
                     let nothing = TlsTermination { certificates: Vec::new(), client_validation: None };
-                    self.build(&key, port, hostname, ListenerProtocol::Https(nothing), parameters)
+                    let (protocol, external) = if https {
+                        (ListenerProtocol::Https(nothing), Vec::new())
+                    } else {
+                        (ListenerProtocol::Http, vec![listener_filters::closed()])
+                    };
+                    self.build(&key, port, hostname, protocol, external, parameters)
                 });
                 let verdicts = rejected.verdicts(key.set.is_some());
-                return ListenerPlan { key, listener, supported_kinds: Vec::new(), verdicts };
+                return ListenerPlan { key, listener, supported_kinds: Vec::new(), backends: Vec::new(), verdicts };
             }
         };
         let mut resolved =
@@ -91,13 +99,17 @@ impl Builder<'_, '_> {
                 }
             };
         }
+        let Resolved { external, backends, problem } = sound.filters.resolve(self.world, &key);
+        if resolved.state == State::True {
+            resolved = problem.unwrap_or(resolved);
+        }
         if resolved.state == State::True && !sound.unknown_kinds.is_empty() {
             let kinds = sound.unknown_kinds.join(", ");
             let message = format!("no route of kind {kinds} can attach; remove it from allowedRoutes.kinds");
             resolved = Verdict::no(ConditionType::ResolvedRefs, Reason::InvalidRouteKinds, message);
         }
         let hostname = sound.hostname.clone();
-        let listener = whole.map(|parameters| self.build(&key, sound.port, hostname, protocol, parameters));
+        let listener = whole.map(|parameters| self.build(&key, sound.port, hostname, protocol, external, parameters));
         let accepted = if checked.is_accepted() {
             Verdict::yes(ConditionType::Accepted, Reason::Accepted, "the listener is valid")
         } else {
@@ -127,7 +139,7 @@ impl Builder<'_, '_> {
                            for both, and then get 421";
             verdicts.push(Verdict::yes(ConditionType::OverlappingTlsConfig, Reason::OverlappingHostnames, message));
         }
-        ListenerPlan { key, listener, supported_kinds: kinds(sound), verdicts }
+        ListenerPlan { key, listener, supported_kinds: kinds(sound), backends, verdicts }
     }
 
     /// The certificates of a listener. What a ListenerSet names is its own business: a grant to the Gateway does not
@@ -148,6 +160,7 @@ impl Builder<'_, '_> {
         port: u16,
         hostname: HostPattern,
         protocol: ListenerProtocol,
+        external: Vec<ExternalAuth>,
         parameters: &Parameters,
     ) -> Arc<Listener> {
         let addresses = self.bind.to_vec();
@@ -161,6 +174,7 @@ impl Builder<'_, '_> {
             proxy_protocol,
             limits: None,
             auth: None,
+            external,
         };
         share(&mut self.memo.listeners, key, listener)
     }

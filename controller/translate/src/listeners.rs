@@ -6,14 +6,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use gateway_api::gateways::GatewayListeners;
-use portcullis_ir::{GatewayKey, HostPattern, ListenerKey, ListenerSetKey};
+use portcullis_ir::{GatewayKey, ListenerKey, ListenerSetKey};
 
 use crate::addresses::Claims;
 use crate::client_validation::{Frontend, Validation};
 use crate::condition::Reason;
 use crate::conflicts::{Carrier, Claimed, Distinction, conflicts};
 use crate::gateway::{AttachPoint, Takes};
-use crate::listener::{InvalidListener, SoundListener, SoundProtocol, check, denied};
+use crate::listener::{Denies, InvalidListener, SoundListener, SoundProtocol, check, denied};
 
 /// A listener with what was found about it so far.
 pub(crate) struct Checked<'a> {
@@ -21,7 +21,7 @@ pub(crate) struct Checked<'a> {
     pub(crate) written: &'a GatewayListeners,
     pub(crate) judged: Result<SoundListener<'a>, Rejected>,
     /// What it has to refuse if it is rejected; see [`denied`].
-    pub(crate) denies: Option<(u16, HostPattern)>,
+    pub(crate) denies: Option<Denies>,
     /// How its clients' certificates are judged.
     pub(crate) validation: Option<&'a Validation>,
 }
@@ -44,8 +44,9 @@ impl Checked<'_> {
                 carrier: sound.protocol.carrier(),
                 hostname: sound.hostname.clone(),
             }),
-            (Err(_), Some((port, hostname))) => {
-                Some(Distinction { port: *port, carrier: Carrier::Https, hostname: hostname.clone() })
+            (Err(_), Some(Denies { port, hostname, https })) => {
+                let carrier = if *https { Carrier::Https } else { Carrier::Http };
+                Some(Distinction { port: *port, carrier, hostname: hostname.clone() })
             }
             (Err(_), None) => None,
         }

@@ -65,6 +65,12 @@ pub(crate) fn assemble(
         snapshot.live.credentials.clone_from(credentials);
         snapshot.live.stores.extend(store.iter().map(|store| (store.key.clone(), Arc::clone(store))));
     }
+    for plan in gateways {
+        let asked = plan.all_listeners().filter(|one| one.listener.is_some()).flat_map(|one| &one.backends);
+        for backend in asked {
+            parts.entry(&plan.key).or_default().backends.push(backend);
+        }
+    }
     let introductions = Introductions::of(gateways);
     for (gateway, Parts { routes, streams, mut backends }) in parts {
         let Some(snapshot) = snapshots.get_mut(gateway) else { continue };

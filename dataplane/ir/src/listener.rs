@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::{Auth, CertificateKey, HostPattern, Limits, ListenerKey};
+use crate::{Auth, CertificateKey, ExternalAuth, HostPattern, Limits, ListenerKey};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listener {
@@ -24,6 +24,10 @@ pub struct Listener {
     /// In force for every rule on the listener that has none of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<Arc<Auth>>,
+    /// Asked about every request in this order, before a rule is looked for: what they set of a request can decide which
+    /// rule takes it (Gateway API `Listener.filters`, GEP-5224).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub external: Vec<ExternalAuth>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use portcullis_ir::{Listener, ListenerKey, ListenerProtocol};
 
+use crate::Sni;
 use crate::host_index::HostIndex;
 use crate::host_table::HostTable;
 use crate::table::Content;
@@ -43,6 +44,12 @@ impl<T> Entrance<T> {
         let doors = if tls { &self.tls } else { &self.plain };
         // No hostname but the absent one takes the empty name.
         doors.find(host.unwrap_or_default(), |doors| doors.0.first())
+    }
+
+    /// Whether `door`, that of `host`, is the one that a TLS connection was opened to.
+    pub(crate) fn opened(&self, sni: Sni<'_>, host: &str, door: &Door<T>) -> bool {
+        sni.name == Some(host)
+            || self.door(true, sni.name).is_some_and(|opened| opened.listener.key == door.listener.key)
     }
 
     pub(crate) fn open(&mut self, listener: &Arc<Listener>, node: &Arc<Node<T>>, seed: u64) {

@@ -14,7 +14,7 @@ use portcullis_ir::{Change, Listener, ListenerKey, Resource, ResourceKey, Route,
 use crate::entrance::{Entrance, Node};
 use crate::entry::Entry;
 use crate::predicate::Probe;
-use crate::{Bind, Found, Outcome, Request, Rule};
+use crate::{Bind, Found, Outcome, Request, Rule, Sni};
 
 /// Persistent: a clone is O(1) and shares everything with its origin.
 ///
@@ -111,8 +111,7 @@ impl<T> Router<T> {
             return Outcome::NotFound { listener: None };
         };
         if let Some(sni) = request.sni
-            && sni.name != Some(request.host)
-            && entrance.door(true, sni.name).is_none_or(|opened| opened.listener.key != door.listener.key)
+            && !entrance.opened(sni, request.host, door)
         {
             return Outcome::Misdirected;
         }
@@ -123,6 +122,15 @@ impl<T> Router<T> {
             }
             None => Outcome::NotFound { listener: Some(&door.listener) },
         }
+    }
+
+    /// The listener that a request belongs to, before any rule is looked for; none where [`Self::find`] finds none or
+    /// calls the request misdirected.
+    pub fn listener(&self, bind: Bind, sni: Option<Sni<'_>>, host: &str) -> Option<&Arc<Listener>> {
+        let entrance = self.entrances.get(&bind)?;
+        let door = entrance.door(sni.is_some(), Some(host))?;
+        let opened = sni.is_none_or(|sni| entrance.opened(sni, host, door));
+        opened.then_some(&door.listener)
     }
 
     /// The listener that a TLS connection is opened to: exact hostname, then the longest wildcard, then any. Without a

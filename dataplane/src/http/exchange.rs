@@ -282,7 +282,7 @@ impl Exchange<'_, '_> {
         if done && self.up.is_http2() {
             self.log.grpc_status = grpc::status(&response.headers);
         }
-        if !self.added.is_empty() {
+        if !self.added.is_nothing() {
             self.added.apply(response.headers.to_mut());
         }
         let respond::Response { status, reason, headers, framing } = &response;

@@ -22,13 +22,14 @@ use super::local::{Added, Failure, Wishes};
 use super::log::Log;
 use super::mirror::{self, Feeds};
 use super::outgoing::{frame, prepare, rewrites};
-use super::request::{Answered, refuse};
+use super::reply::{refuse, wishes};
+use super::request::Answered;
 use super::retry::Retrying;
 use super::session::Session;
 use super::timer::Timer;
 use super::{grpc, retry, route};
 use crate::observe::{ConnectOutcome, RetryCause, flags};
-use crate::policy::Admitted;
+use crate::policy::{Admitted, RequestEdits};
 use crate::program::{CompiledCors, CompiledTarget, Program, RuleState};
 use crate::upstream::{BackendProgram, CONNECT_BOUND, EndpointRef, Upstream, Want};
 
@@ -44,8 +45,8 @@ pub(super) struct Forward<'p> {
     /// None: the rule knows no sessions.
     session: Option<Box<Session<'p>>>,
     cors: Option<&'p CompiledCors>,
-    /// What policies change of the request, and put into its answer.
-    pub(super) admitted: Admitted,
+    /// What policies change of the request, and put into its answer; none for most.
+    pub(super) admitted: Option<Box<Admitted>>,
 }
 
 /// Picks the backend and settles what the request becomes for it.
@@ -74,16 +75,7 @@ pub(super) fn plan<'p>(
     let rewrite = rewrites(&filters).find_map(|rewrite| rewrite.path.as_ref());
     let target = route::rewritten_target(rewrite, &found, path, uri)?;
     let mirrors = mirror::due(program, state, index);
-    Ok(Forward {
-        found,
-        backend,
-        filters,
-        target,
-        mirrors,
-        session,
-        cors: state.cors_of(index),
-        admitted: Admitted::default(),
-    })
+    Ok(Forward { found, backend, filters, target, mirrors, session, cors: state.cors_of(index), admitted: None })
 }
 
 pub(super) async fn run(
@@ -96,10 +88,11 @@ pub(super) async fn run(
     timer: &mut Timer,
 ) -> Answered {
     // Before filters can change what they were asked by.
-    let mut wishes = super::request::wishes(facts, &head, forward.cors, forward.admitted.response.take());
-    wishes.limits = forward.admitted.limits.take();
+    let admitted = forward.admitted.take();
+    let wishes = wishes(facts, &head, forward.cors, admitted.as_deref());
+    let edits = admitted.as_ref().and_then(|admitted| admitted.edits.as_deref());
     let method = head.method.clone();
-    prepare(&mut head, facts, &forward);
+    prepare(&mut head, facts, &forward, edits);
     log.backend = Some(Arc::clone(forward.backend));
     let grpc = forward.found.rule.payload.grpc;
     let mut feeds = mirror::start(conn, &forward.mirrors, &head, facts, if grpc { Want::Http2 } else { Want::Any });
@@ -115,7 +108,8 @@ pub(super) async fn run(
     let kept = forward.session.as_mut().and_then(|session| session.take_endpoint());
     let retrying = retrying(conn, &forward, facts, &wishes, &limits);
     let (head, added) = (Head::Ready(head), wishes.added());
-    let mut tries = Tries { head, facts, method: &method, forward: &forward, limits, want, kept, added, retrying };
+    let method = &method;
+    let mut tries = Tries { head, facts, method, forward: &forward, edits, limits, want, kept, added, retrying };
     let ended = tries.run(conn, down, log, timer, &mut feeds).await;
     match ended {
         Ended::Complete => Answered::Complete,
@@ -160,6 +154,7 @@ struct Tries<'a> {
     facts: &'a Facts,
     method: &'a Method,
     forward: &'a Forward<'a>,
+    edits: Option<&'a RequestEdits>,
     limits: Limits,
     want: Want,
     /// The session's endpoint, for the next try.
@@ -331,7 +326,7 @@ impl Tries<'_> {
         let session = self.forward.session.as_deref().zip(log.endpoint);
         let mark = session.and_then(|(session, address)| session.mark(self.forward.backend, address));
         let (added, retrying) = (self.added, self.retrying.as_deref_mut());
-        let edits = self.forward.admitted.edits.as_deref();
+        let edits = self.edits;
         let exchange = Exchange {
             down,
             up,
@@ -359,7 +354,7 @@ impl Tries<'_> {
         if let Some(id) = log.request.as_ref().and_then(|request| request.request_id.clone()) {
             head.headers.insert(X_REQUEST_ID, id);
         }
-        prepare(&mut head, self.facts, self.forward);
+        prepare(&mut head, self.facts, self.forward, self.edits);
         Some(head)
     }
 

@@ -52,6 +52,11 @@ impl Seen {
         seen
     }
 
+    /// What either holds.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     pub(super) fn has(self, any: Self) -> bool {
         self.0 & any.0 != 0
     }

@@ -13,7 +13,7 @@ use super::cors::Grant;
 use super::downstream::{ClientError, Downstream, Framing, ResponseHead};
 use super::grpc::{GRPC_MESSAGE, GRPC_STATUS, is_grpc};
 use crate::observe::{Flags, flags};
-use crate::policy::{LimitHeaders, Refusal};
+use crate::policy::{Admitted, Refusal};
 use crate::upstream::{ConnectError, UpstreamError, UpstreamErrorKind};
 
 /// Why we answer instead of a backend.
@@ -94,33 +94,30 @@ pub(super) struct Wishes<'p> {
     /// Which pages may read it.
     pub(super) cors: Option<Grant<'p>>,
     /// What policies tell with it.
-    pub(super) told: Option<Box<HeaderMap>>,
-    /// What limits tell with it.
-    pub(super) limits: Option<Box<LimitHeaders>>,
+    pub(super) admitted: Option<&'p Admitted>,
 }
 
 /// What every answer to a request carries, whoever gives it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Added<'a> {
     cors: Option<&'a Grant<'a>>,
-    told: Option<&'a HeaderMap>,
-    limits: &'a [(HeaderName, HeaderValue)],
+    admitted: Option<&'a Admitted>,
 }
 
 impl Added<'_> {
-    /// Whether there is anything but [`Added::extra`].
-    pub(super) fn is_empty(&self) -> bool {
-        self.cors.is_none() && self.told.is_none()
+    /// Whether there is nothing, not even [`Added::extra`].
+    pub(super) fn is_nothing(&self) -> bool {
+        self.cors.is_none() && self.admitted.is_none()
     }
 
     /// What can be sent beside a map.
     pub(super) fn extra(&self) -> &[(HeaderName, HeaderValue)] {
-        self.limits
+        self.admitted.and_then(|admitted| admitted.limits.as_ref()).map_or(&[], |limits| limits.as_slice())
     }
 
     pub(super) fn apply_all(&self, headers: &mut HeaderMap) {
         self.apply(headers);
-        for (name, value) in self.limits {
+        for (name, value) in self.extra() {
             headers.insert(name, value.clone());
         }
     }
@@ -130,7 +127,8 @@ impl Added<'_> {
         if let Some(cors) = self.cors {
             cors.apply(headers);
         }
-        for (name, value) in self.told.into_iter().flatten() {
+        let told = self.admitted.and_then(|admitted| admitted.response.as_deref());
+        for (name, value) in told.into_iter().flatten() {
             if name == SET_COOKIE {
                 // Beside the backend's own, and beside each other.
                 headers.append(name, value.clone());
@@ -148,14 +146,12 @@ impl Wishes<'_> {
             json: accept.is_some_and(prefers_json),
             grpc: content_type.is_some_and(is_grpc),
             cors: None,
-            told: None,
-            limits: None,
+            admitted: None,
         }
     }
 
     pub(super) fn added(&self) -> Added<'_> {
-        let limits = self.limits.as_ref().map_or(&[][..], |limits| limits.as_slice());
-        Added { cors: self.cors.as_ref(), told: self.told.as_deref(), limits }
+        Added { cors: self.cors.as_ref(), admitted: self.admitted }
     }
 
     pub(super) fn is_grpc(&self) -> bool {

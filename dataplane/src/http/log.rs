@@ -23,15 +23,13 @@ pub(super) struct Log {
     pub(super) rule: Option<Arc<Rule<RuleState>>>,
     pub(super) backend: Option<Arc<BackendProgram>>,
     pub(super) endpoint: Option<SocketAddr>,
-    pub(super) auth: Option<Box<AuthNote>>,
     /// 0: no answer was sent.
     pub(super) status: u16,
     /// Of a call that was answered, by a backend or by us.
     pub(super) grpc_status: Option<u8>,
     pub(super) flags: Flags,
-    /// The rule of a policy that turned it away, and one that would have if it were not in shadow mode.
-    pub(super) denied_by: Option<Box<str>>,
-    pub(super) shadowed_by: Option<Box<str>>,
+    /// A box, since most requests have no policies.
+    judged: Option<Box<Judged>>,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     pub(super) attempts: u32,
@@ -39,6 +37,15 @@ pub(super) struct Log {
     /// When the head of the last try was sent.
     pub(super) sent_at: Option<Instant>,
     pub(super) answered_at: Option<Instant>,
+}
+
+/// What policies said of a request.
+#[derive(Debug, Default)]
+pub(super) struct Judged {
+    /// The rule of a policy that turned it away, and one that would have if it were not in shadow mode.
+    pub(super) denied_by: Option<Box<str>>,
+    pub(super) shadowed_by: Option<Box<str>>,
+    pub(super) auth: Option<Box<AuthNote>>,
 }
 
 /// What a request calls itself.
@@ -60,12 +67,10 @@ impl Log {
             rule: None,
             backend: None,
             endpoint: None,
-            auth: None,
             status: 0,
             grpc_status: None,
             flags: Flags::NONE,
-            denied_by: None,
-            shadowed_by: None,
+            judged: None,
             bytes_in: 0,
             bytes_out: 0,
             attempts: 0,
@@ -73,6 +78,10 @@ impl Log {
             sent_at: None,
             answered_at: None,
         }
+    }
+
+    pub(super) fn judged(&mut self) -> &mut Judged {
+        self.judged.get_or_insert_default()
     }
 
     pub(super) fn started(&self) -> Instant {
@@ -105,6 +114,7 @@ impl Log {
             |value: Option<&HeaderValue>| value.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         let host = text(request.and_then(|request| request.host.as_ref()));
         let request_id = text(request.and_then(|request| request.request_id.as_ref()));
+        let judged = self.judged.as_deref();
         let route = self.rule.as_ref().map(|rule| &rule.route);
         conn.worker.shared.access_log.log(&RequestRecord {
             request_id: &request_id,
@@ -115,8 +125,8 @@ impl Log {
             status: self.status,
             grpc_status: self.grpc_status,
             flags: self.flags,
-            denied_by: self.denied_by.as_deref(),
-            shadowed_by: self.shadowed_by.as_deref(),
+            denied_by: judged.and_then(|judged| judged.denied_by.as_deref()),
+            shadowed_by: judged.and_then(|judged| judged.shadowed_by.as_deref()),
             route: route.map(|route| &route.key),
             rule_name: route.and_then(|route| route.rule_name.as_deref()),
             backend: self.backend.as_ref().map(|backend| &backend.backend.key),
@@ -124,7 +134,7 @@ impl Log {
             client: request.map_or(conn.info.client, |request| request.client),
             sni: conn.info.tls.as_ref().and_then(|tls| tls.sni.as_deref()),
             client_identity: conn.info.tls.as_ref().and_then(|tls| tls.client.as_ref()),
-            auth: self.auth.as_deref(),
+            auth: judged.and_then(|judged| judged.auth.as_deref()),
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             attempts: self.attempts,

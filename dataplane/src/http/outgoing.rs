@@ -10,15 +10,16 @@ use super::forward::Forward;
 use super::head::{Body, Facts, join_cookies};
 use super::headers::{CHUNKED, Seen, TRAILERS, X_FORWARDED_HOST};
 use super::{grpc, respond};
+use crate::policy::RequestEdits;
 
 const UPGRADING: HeaderValue = HeaderValue::from_static("upgrade");
 
 /// What is the same for every try: filters, host, target.
-pub(super) fn prepare(head: &mut Parts, facts: &Facts, forward: &Forward<'_>) {
+pub(super) fn prepare(head: &mut Parts, facts: &Facts, forward: &Forward<'_>, edits: Option<&RequestEdits>) {
     if let Some(target) = &forward.target {
         head.uri = target.clone();
     }
-    if let Some(edits) = &forward.admitted.edits {
+    if let Some(edits) = edits {
         // Before the rule's filters: what the platform takes away, a route's owner may still set.
         edits.apply(head);
     }

@@ -12,19 +12,20 @@ use portcullis_router::Found;
 
 use super::client::Client;
 use super::conn::Conn;
-use super::cors::{self, Grant};
+use super::cors;
 use super::downstream::{Downstream, Peeking, RawTarget};
+use super::first::{self, Stopped};
 use super::forward::{self, Forward};
 use super::head::{self, Body, Facts};
-use super::headers::Seen;
 use super::local::{self, Failure, Wishes};
 use super::log::{Log, Named};
+use super::reply::{note_sent, redirect, refuse, turn_away, wishes};
 use super::route::{self, Question};
 use super::timer::Timer;
 use super::upgrade::Tunnel;
 use crate::observe::flags;
-use crate::policy::{self, Admitted, Asked, Lent, Policies, Refusal, Tap};
-use crate::program::{CompiledCors, Program, RuleState};
+use crate::policy::{self, Admitted, Asked, Lent, Policies, Tap};
+use crate::program::{Program, RuleState};
 
 /// How long a client may take for what it gets of a broken response.
 const LAST_BYTES: Duration = Duration::from_secs(2);
@@ -82,7 +83,7 @@ async fn answer(conn: &Conn, down: &mut Downstream, given: Given, log: &mut Log,
         Ok(_) if too_large => Err(Failure::HEAD_TOO_LARGE),
         checked => checked,
     };
-    let facts = match checked {
+    let mut facts = match checked {
         Ok(facts) => facts,
         Err(failure) => {
             let (host, id) = (head.headers.get(http::header::HOST).cloned(), Some(conn.peer.new_id()));
@@ -96,55 +97,148 @@ async fn answer(conn: &Conn, down: &mut Downstream, given: Given, log: &mut Log,
     let client = conn.peer.identify(&mut head.headers, facts.seen, &conn.worker.shared.settings.trusted_proxies);
     log.request = Some(named(&head, facts.host.clone(), client.address, Some(client.request_id.clone())));
     let program = conn.worker.shared.program.load_full();
-    let mut scratch = String::new();
-    let (view, found) = match locate(conn, &program, &head, &facts, &mut scratch) {
-        Ok(Located::Rule { view, found }) => (view, found),
-        Ok(Located::Preflight { found, headers }) => {
-            log.rule = Some(std::sync::Arc::clone(found.rule));
-            log.flags |= flags::PREFLIGHT;
-            return note_sent(local::preflight(down, &headers), log);
-        }
-        Err(failure) => return refuse(down, &failure, &wishes(&facts, &head, None, None), log).await,
-    };
-    // From here on a failure is the rule's, and counted there.
-    log.rule = Some(std::sync::Arc::clone(found.rule));
-    let mut admitted = Admitted::default();
-    if let Some(policies) = program.policies(&found) {
-        let judged = {
-            let mut peeking = Peeking::new(down, &facts);
-            let tap = (facts.body != Body::None).then(|| Tap::new(&mut peeking));
-            let asking = Asking { conn, program: &program, head: &head, view: &view, client: &client };
-            Box::pin(asking.admit(policies, tap.as_ref().map(|tap| tap as &dyn Lent), log)).await
-        };
-        match judged {
-            Ok(mut may) => {
-                log.shadowed_by = may.shadowed.take();
-                log.auth = may.note.take();
-                admitted = may;
+    let mut admitted: Option<Box<Admitted>> = None;
+    if program.asks_first() {
+        match Box::pin(first::admit(conn, &program, down, &mut head, &mut facts, &client, log)).await {
+            Ok(may) => admitted = may.boxed(),
+            Err(Stopped::Failed(failure)) => {
+                return refuse(down, &failure, &wishes(&facts, &head, None, None), log).await;
             }
-            Err(mut refusal) => {
-                log.auth = refusal.note.take();
-                let wishes = wishes(&facts, &head, found.rule.payload.any_cors(), None);
-                return turn_away(down, &refusal, &wishes, log).await;
+            Err(Stopped::Denied(refusal)) => {
+                return turn_away(down, &refusal, &wishes(&facts, &head, None, None), log).await;
             }
         }
     }
-    let failure = match decide(conn, &program, found, &head, &view, &client) {
-        Ok(Decided::Forward(mut forward)) => {
-            forward.admitted = admitted;
-            return forward::run(conn, down, head, &facts, forward, log, timer).await;
+    let mut scratch = String::new();
+    let view = View::of(&head, &facts, &mut scratch);
+    let located = view.and_then(|view| Ok((locate(conn, &program, &head, &view)?, view)));
+    let (found, view) = match located {
+        Ok((Located::Rule(found), view)) => (found, view),
+        Ok((Located::Preflight(preflight), _)) => {
+            log.rule = Some(std::sync::Arc::clone(preflight.0.rule));
+            log.flags |= flags::PREFLIGHT;
+            return note_sent(local::preflight(down, &preflight.1), log);
         }
-        Ok(Decided::Redirect { status, location }) => {
-            log.flags |= flags::REDIRECT;
-            let mut wishes = wishes(&facts, &head, found.rule.payload.any_cors(), admitted.response);
-            wishes.limits = admitted.limits;
-            return redirect(down, status, location, &wishes, log).await;
+        Err(failure) => {
+            return refuse(down, &failure, &wishes(&facts, &head, None, admitted.as_deref()), log).await;
         }
-        Err(failure) => failure,
     };
-    let mut wishes = wishes(&facts, &head, found.rule.payload.any_cors(), admitted.response);
-    wishes.limits = admitted.limits;
-    refuse(down, &failure, &wishes, log).await
+    // From here on a failure is the rule's, and counted there.
+    log.rule = Some(std::sync::Arc::clone(found.rule));
+    let rest = Rest { conn, program: &program, found, facts: &facts, client: &client };
+    if let Some(policies) = program.policies(&found) {
+        // A box of its own, so that requests without policies do not carry its state.
+        return Box::pin(rest.judge(policies, head, admitted, down, log, timer)).await;
+    }
+    let decided = rest.decide(&head, &view);
+    rest.carry_out(decided, head, admitted, down, log, timer).await
+}
+
+/// What is known of a request once its rule is found.
+#[derive(Clone, Copy)]
+struct Rest<'a> {
+    conn: &'a Conn,
+    program: &'a Program,
+    found: Found<'a, RuleState>,
+    facts: &'a Facts,
+    client: &'a Client,
+}
+
+/// What policies have come to; none: nothing follows from them.
+type Settled = Option<Box<Admitted>>;
+
+impl<'a> Rest<'a> {
+    /// Under policies. `admitted` is what was settled before the rule was found.
+    async fn judge(
+        self,
+        policies: Policies<'_>,
+        head: Box<Parts>,
+        admitted: Settled,
+        down: &mut Downstream,
+        log: &mut Log,
+        timer: &mut Timer,
+    ) -> Answered {
+        let Self { facts, found, .. } = self;
+        let mut scratch = String::new();
+        let view = match View::of(&head, facts, &mut scratch) {
+            Ok(view) => view,
+            Err(failure) => return refuse(down, &failure, &wishes(facts, &head, None, None), log).await,
+        };
+        let admitted = admitted.map(|admitted| *admitted).unwrap_or_default();
+        let judged = {
+            let mut peeking = Peeking::new(down, facts);
+            let tap = (facts.body != Body::None).then(|| Tap::new(&mut peeking));
+            let asked = self.asked(&head, &view, tap.as_ref().map(|tap| tap as &dyn Lent), log);
+            policy::admit(policies, asked, admitted).await
+        };
+        match judged {
+            Ok(mut may) => {
+                if may.shadowed.is_some() || may.note.is_some() {
+                    let judged = log.judged();
+                    (judged.shadowed_by, judged.auth) = (may.shadowed.take(), may.note.take());
+                }
+                let decided = self.decide(&head, &view);
+                self.carry_out(decided, head, may.boxed(), down, log, timer).await
+            }
+            Err(mut refusal) => {
+                log.judged().auth = refusal.note.take();
+                let wishes = wishes(facts, &head, found.rule.payload.any_cors(), None);
+                turn_away(down, &refusal, &wishes, log).await
+            }
+        }
+    }
+
+    fn asked<'b>(&'b self, head: &'b Parts, view: &'b View<'_>, body: Option<&'b dyn Lent>, log: &Log) -> Asked<'b> {
+        Asked {
+            worker: &self.conn.worker,
+            program: self.program,
+            info: &self.conn.info,
+            head,
+            host: view.host,
+            path: &view.path,
+            client: self.client.address,
+            https: self.client.https,
+            body,
+            now: log.started(),
+        }
+    }
+
+    /// What the rule makes of the request, before anything is sent anywhere.
+    fn decide(self, head: &Parts, view: &View<'_>) -> Result<Decided<'a>, Failure> {
+        let Self { conn, program, found, client, facts: _ } = self;
+        match &found.rule.route.action {
+            Action::Forward(_) => forward::plan(conn, program, found, &view.path, head, client).map(Decided::Forward),
+            Action::Redirect(redirect) => route::redirect(redirect, &found, &question(conn, head, view), client)
+                .map(|(status, location)| Decided::Redirect { status, location }),
+            Action::Fail(failure) => Err(route::invalid(*failure)),
+        }
+    }
+
+    async fn carry_out(
+        self,
+        decided: Result<Decided<'_>, Failure>,
+        head: Box<Parts>,
+        admitted: Settled,
+        down: &mut Downstream,
+        log: &mut Log,
+        timer: &mut Timer,
+    ) -> Answered {
+        let Self { conn, found, facts, .. } = self;
+        let failure = match decided {
+            Ok(Decided::Forward(mut forward)) => {
+                forward.admitted = admitted;
+                return forward::run(conn, down, head, facts, forward, log, timer).await;
+            }
+            Ok(Decided::Redirect { status, location }) => {
+                log.flags |= flags::REDIRECT;
+                let wishes = wishes(facts, &head, found.rule.payload.any_cors(), admitted.as_deref());
+                return redirect(down, status, location, &wishes, log).await;
+            }
+            Err(failure) => failure,
+        };
+        let wishes = wishes(facts, &head, found.rule.payload.any_cors(), admitted.as_deref());
+        refuse(down, &failure, &wishes, log).await
+    }
 }
 
 /// The parts of a request that decide, in the form that routes are matched by.
@@ -153,9 +247,17 @@ struct View<'a> {
     path: PathView<'a>,
 }
 
-enum Located<'p, 'a> {
-    Rule { view: View<'a>, found: Found<'p, RuleState> },
-    Preflight { found: Found<'p, RuleState>, headers: HeaderMap },
+impl<'a> View<'a> {
+    fn of(head: &'a Parts, facts: &'a Facts, scratch: &'a mut String) -> Result<Self, Failure> {
+        let host = head::normal_host(facts.host.as_ref(), scratch)?;
+        let path = PathView::parse(head.uri.path()).map_err(|_| Failure::BAD_PATH)?;
+        Ok(Self { host, path })
+    }
+}
+
+enum Located<'p> {
+    Rule(Found<'p, RuleState>),
+    Preflight(Box<(Found<'p, RuleState>, HeaderMap)>),
 }
 
 fn question<'a>(conn: &'a Conn, head: &'a Parts, view: &'a View<'a>) -> Question<'a> {
@@ -170,57 +272,14 @@ fn question<'a>(conn: &'a Conn, head: &'a Parts, view: &'a View<'a>) -> Question
 }
 
 /// Which rule takes the request.
-fn locate<'p, 'a>(
-    conn: &Conn,
-    program: &'p Program,
-    head: &'a Parts,
-    facts: &'a Facts,
-    scratch: &'a mut String,
-) -> Result<Located<'p, 'a>, Failure> {
-    let host = head::normal_host(facts.host.as_ref(), scratch)?;
-    let path = PathView::parse(head.uri.path()).map_err(|_| Failure::BAD_PATH)?;
-    let view = View { host, path };
-    let question = question(conn, head, &view);
+fn locate<'p>(conn: &Conn, program: &'p Program, head: &Parts, view: &View<'_>) -> Result<Located<'p>, Failure> {
+    let question = question(conn, head, view);
     if let Some(method) = cors::asked_method(head)
-        && let Some((found, headers)) = preflight(program, &question, &method)?
+        && let Some(preflight) = preflight(program, &question, &method)?
     {
-        return Ok(Located::Preflight { found, headers });
+        return Ok(Located::Preflight(Box::new(preflight)));
     }
-    let found = route::find(program, &question)?;
-    Ok(Located::Rule { view, found })
-}
-
-/// Policies, for the few requests that have any: the future is a box of its own, so that others do not carry its state.
-struct Asking<'a> {
-    conn: &'a Conn,
-    program: &'a Program,
-    head: &'a Parts,
-    view: &'a View<'a>,
-    client: &'a Client,
-}
-
-impl Asking<'_> {
-    async fn admit(
-        &self,
-        policies: Policies<'_>,
-        body: Option<&dyn Lent>,
-        log: &Log,
-    ) -> Result<Admitted, Box<Refusal>> {
-        let Self { conn, program, head, view, client } = self;
-        let asked = Asked {
-            worker: &conn.worker,
-            program,
-            info: &conn.info,
-            head,
-            host: view.host,
-            path: &view.path,
-            client: client.address,
-            https: client.https,
-            body,
-            now: log.started(),
-        };
-        policy::admit(policies, asked).await
-    }
+    route::find(program, &question).map(Located::Rule)
 }
 
 /// Made once per request and taken apart at once.
@@ -228,23 +287,6 @@ impl Asking<'_> {
 enum Decided<'p> {
     Forward(Forward<'p>),
     Redirect { status: http::StatusCode, location: HeaderValue },
-}
-
-/// What the rule makes of the request, before anything is sent anywhere.
-fn decide<'p>(
-    conn: &Conn,
-    program: &'p Program,
-    found: Found<'p, RuleState>,
-    head: &Parts,
-    view: &View<'_>,
-    client: &Client,
-) -> Result<Decided<'p>, Failure> {
-    match &found.rule.route.action {
-        Action::Forward(_) => forward::plan(conn, program, found, &view.path, head, client).map(Decided::Forward),
-        Action::Redirect(redirect) => route::redirect(redirect, &found, &question(conn, head, view), client)
-            .map(|(status, location)| Decided::Redirect { status, location }),
-        Action::Fail(failure) => Err(route::invalid(*failure)),
-    }
 }
 
 /// The rule that would take the request that a preflight asks about answers it, or else the rule that takes the
@@ -271,63 +313,6 @@ fn preflight<'p>(
     Ok(None)
 }
 
-/// An answer of ours to a request that goes no further.
-pub(super) async fn refuse(down: &mut Downstream, failure: &Failure, wishes: &Wishes<'_>, log: &mut Log) -> Answered {
-    log.flags |= failure.flags;
-    log.grpc_status = wishes.grpc_status(failure);
-    if failure.flags.contains(flags::BAD_REQUEST) {
-        down.note_malformed();
-        down.close_after();
-    }
-    if failure.flags.contains(flags::MISDIRECTED) {
-        // The client shall come again on a connection of its own; HTTP/2 clients know to do so.
-        down.close_after();
-    }
-    let id = log.request.as_ref().and_then(|request| request.request_id.clone());
-    let sent = poll_fn(|cx| Poll::Ready(local::answer(down, cx, failure, wishes, id.as_ref()))).await;
-    note_sent(sent, log)
-}
-
-/// The answer of a policy.
-async fn turn_away(down: &mut Downstream, refusal: &Refusal, wishes: &Wishes<'_>, log: &mut Log) -> Answered {
-    log.flags |= refusal.flags;
-    log.denied_by.clone_from(&refusal.by);
-    log.grpc_status = wishes.is_grpc().then_some(refusal.grpc);
-    let id = log.request.as_ref().and_then(|request| request.request_id.clone());
-    let sent = poll_fn(|cx| Poll::Ready(local::refusal(down, cx, refusal, wishes, id.as_ref()))).await;
-    note_sent(sent, log)
-}
-
-async fn redirect(
-    down: &mut Downstream,
-    status: http::StatusCode,
-    location: HeaderValue,
-    wishes: &Wishes<'_>,
-    log: &mut Log,
-) -> Answered {
-    let mut location = Some(location);
-    let sent = poll_fn(|cx| {
-        let location = location.take().unwrap_or(HeaderValue::from_static("/"));
-        Poll::Ready(local::redirect(down, cx, status, location, wishes.added()))
-    })
-    .await;
-    note_sent(sent, log)
-}
-
-fn note_sent(sent: Result<(http::StatusCode, u64), super::downstream::ClientError>, log: &mut Log) -> Answered {
-    match sent {
-        Ok((status, length)) => {
-            log.status = status.as_u16();
-            log.bytes_out = length;
-            Answered::Complete
-        }
-        Err(_) => {
-            log.flags |= flags::DOWNSTREAM_GONE;
-            Answered::Broken
-        }
-    }
-}
-
 /// Sends what is left; false if the client left or takes nothing for too long.
 async fn flush(down: &mut Downstream, patience: Duration, timer: &mut Timer) -> bool {
     let mut until = None;
@@ -344,22 +329,6 @@ async fn flush(down: &mut Downstream, patience: Duration, timer: &mut Timer) -> 
         timer.poll(cx, until).map(|()| false)
     })
     .await
-}
-
-/// What a local answer depends on; looked up only when there is one.
-pub(super) fn wishes<'p>(
-    facts: &Facts,
-    head: &Parts,
-    cors: Option<&'p CompiledCors>,
-    told: Option<Box<HeaderMap>>,
-) -> Wishes<'p> {
-    let headers = &head.headers;
-    let accept = if facts.seen.has(Seen::ACCEPT) { headers.get(ACCEPT) } else { None };
-    let content_type = if facts.seen.has(Seen::CONTENT_TYPE) { headers.get(CONTENT_TYPE) } else { None };
-    let mut wishes = Wishes::of(accept, content_type);
-    wishes.cors = cors.map(|policy| Grant::of(policy, headers));
-    wishes.told = told;
-    wishes
 }
 
 fn named(head: &Parts, host: Option<HeaderValue>, client: std::net::SocketAddr, id: Option<HeaderValue>) -> Named {

@@ -195,6 +195,7 @@ fn a_connection_carries_requests_only_where_its_client_is_judged_alike() {
             proxy_protocol: false,
             limits: None,
             auth: None,
+            external: Vec::new(),
         })
     };
     let require = || Some(validation(ir::ClientValidationMode::Require, &[&authority]));

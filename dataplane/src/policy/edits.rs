@@ -10,6 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 /// Kept apart from the head itself, because a request that is sent again begins with what the client sent.
 #[derive(Debug, Default)]
 pub(crate) struct RequestEdits {
+    /// Settled before the request's rule was found, and seen by whatever comes after: so it is applied first.
+    pub(crate) before: Option<Box<RequestEdits>>,
     /// Taken away in any spelling that a backend could take for the same name, from the head and from the trailers.
     pub(crate) remove: Arc<[HeaderName]>,
     /// Credentials that go no further, as `remove`.
@@ -23,8 +25,12 @@ pub(crate) struct RequestEdits {
 }
 
 impl RequestEdits {
+    /// More than once comes to the same as once.
     pub(crate) fn apply(&self, head: &mut Parts) {
-        self.clean(&mut head.headers);
+        if let Some(before) = &self.before {
+            before.apply(head);
+        }
+        self.clean_own(&mut head.headers);
         if let Some(cookies) = &self.cookies {
             head.headers.remove(COOKIE);
             // Cut out of header values: always one.
@@ -48,6 +54,13 @@ impl RequestEdits {
 
     /// Takes away what the client may not say, from a head or from trailers, which some backends take for one.
     pub(crate) fn clean(&self, headers: &mut HeaderMap) {
+        if let Some(before) = &self.before {
+            before.clean(headers);
+        }
+        self.clean_own(headers);
+    }
+
+    fn clean_own(&self, headers: &mut HeaderMap) {
         let Self { remove, strip, .. } = self;
         if remove.is_empty() && strip.is_empty() {
             return;
@@ -111,5 +124,27 @@ mod tests {
         emptied.apply(&mut request);
         assert_eq!(request.uri, "/a");
         assert!(request.headers.is_empty());
+    }
+
+    #[test]
+    fn what_was_settled_before_a_rule_was_found_comes_first_and_twice_is_as_once() {
+        let name = |name| HeaderName::from_static(name);
+        let set = |to, value| vec![(name(to), HeaderValue::from_static(value))];
+        let before = RequestEdits {
+            strip: vec![name("x-tenant"), name("x-role")],
+            set: [set("x-tenant", "blue"), set("x-user", "service")].concat(),
+            ..RequestEdits::default()
+        };
+        let edits =
+            RequestEdits { before: Some(Box::new(before)), remove: [name("x-user")].into(), ..RequestEdits::default() };
+        let mut request = head("/", &[("x-tenant", "red"), ("x_role", "admin"), ("x-user", "eve")]);
+        for _ in 0..2 {
+            edits.apply(&mut request);
+            let left: Vec<_> = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+            assert_eq!(left, [("x-tenant", &b"blue"[..])]);
+        }
+        let mut trailers = head("/", &[("x_tenant", "red"), ("x-user", "eve"), ("x-sum", "1")]).headers;
+        edits.clean(&mut trailers);
+        assert_eq!(trailers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-sum"]);
     }
 }

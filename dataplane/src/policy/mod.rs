@@ -1,6 +1,7 @@
 //! The policies of a request: what has to be settled after its rule is found and before anything is sent anywhere.
 //!
 //! ```text
+//! listener ─► services that are asked before a rule is looked for
 //! found rule ─► limits that ask nothing of identity ─► authentication, authorization, external ─► the other limits
 //!                    │ refused                              │ refused                               │ refused
 //!                    └──────────────────────────────────────┴─► Refusal ─► http/policy (answer) ◄───┘
@@ -27,9 +28,9 @@ pub(crate) use portcullis_limits::answer::Headers as LimitHeaders;
 
 pub(crate) use auth::AuthNote;
 pub(crate) use edits::RequestEdits;
-pub(crate) use external::{ClientGone, Lent, Peek, Tap};
+pub(crate) use external::{ClientGone, ExternalProgram, Lent, Peek, Tap};
 pub(crate) use limit::{LimitProgram, Newcomer, QuotaQuestion, admit_connection, admit_session};
-pub(crate) use program::{ListenerPolicies, Policies, PolicyCompiler, RulePolicies, asked_by, asked_by_route};
+pub(crate) use program::{ListenerPolicies, Policies, PolicyCompiler, RulePolicies, asked_by_listener, asked_by_route};
 pub(crate) use refusal::Refusal;
 
 use crate::conn::ConnInfo;
@@ -105,10 +106,44 @@ pub(crate) struct Admitted {
     pub(crate) note: Option<Box<AuthNote>>,
 }
 
+impl Admitted {
+    /// None if nothing follows from it.
+    pub(crate) fn boxed(self) -> Option<Box<Self>> {
+        let Self { edits, response, limits, shadowed: _, note: _ } = &self;
+        let any = edits.is_some() || response.is_some() || limits.is_some();
+        any.then(|| Box::new(self))
+    }
+
+    /// In place of what was to be changed, but for what was settled before the request's rule was found.
+    fn settle(&mut self, mut edits: RequestEdits) {
+        edits.before = self.edits.take().and_then(|edits| edits.before);
+        self.edits = Some(Box::new(edits));
+    }
+}
+
+/// Asks those services about a request that are to be asked before its rule is looked for, each about what the former
+/// ones made of it.
+///
+/// # Errors
+/// The answer of the first that turns the request away; the others are not asked.
+pub(crate) async fn admit_first(services: &[Arc<ExternalProgram>], asked: Asked<'_>) -> Result<Admitted, Box<Refusal>> {
+    let (mut edits, mut admitted) = (Box::<RequestEdits>::default(), Admitted::default());
+    for service in services {
+        service.admit(&asked, None, &mut edits, &mut admitted.response).await?;
+    }
+    admitted.edits = Some(Box::new(RequestEdits { before: Some(edits), ..RequestEdits::default() }));
+    Ok(admitted)
+}
+
+/// `admitted` is what was settled before the request's rule was found.
+///
 /// # Errors
 /// The answer of the first policy that turns the request away.
-pub(crate) async fn admit(policies: Policies<'_>, asked: Asked<'_>) -> Result<Admitted, Box<Refusal>> {
-    let mut admitted = Admitted::default();
+pub(crate) async fn admit(
+    policies: Policies<'_>,
+    asked: Asked<'_>,
+    mut admitted: Admitted,
+) -> Result<Admitted, Box<Refusal>> {
     if let Some(limits) = policies.limits {
         limit::admit(limits, limit::Phase::Anyone, &asked, None, &mut admitted).await?;
     }

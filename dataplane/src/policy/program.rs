@@ -32,7 +32,11 @@ struct Compiled {
 
 /// Of the listeners that have any.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ListenerPolicies(Arc<BTreeMap<ir::ListenerKey, Compiled>>);
+pub(crate) struct ListenerPolicies {
+    inherited: Arc<BTreeMap<ir::ListenerKey, Compiled>>,
+    /// The services that are asked before a rule is looked for, in order.
+    first: Arc<BTreeMap<ir::ListenerKey, Box<[Arc<ExternalProgram>]>>>,
+}
 
 /// Of a rule.
 #[derive(Debug, Default)]
@@ -45,16 +49,33 @@ pub(crate) struct RulePolicies {
 impl ListenerPolicies {
     pub(crate) fn put(&mut self, listener: &ir::Listener, compiler: &mut PolicyCompiler) {
         let compiled = compiler.compile(listener.limits.as_ref(), listener.auth.as_ref());
-        match compiled {
-            Some(compiled) => drop(Arc::make_mut(&mut self.0).insert(listener.key.clone(), compiled)),
-            None => self.remove(&listener.key),
-        }
+        set(&mut self.inherited, &listener.key, compiled);
+        let first: Box<[_]> = listener.external.iter().map(|external| compiler.external(external)).collect();
+        set(&mut self.first, &listener.key, (!first.is_empty()).then_some(first));
     }
 
     pub(crate) fn remove(&mut self, listener: &ir::ListenerKey) {
-        if self.0.contains_key(listener) {
-            Arc::make_mut(&mut self.0).remove(listener);
-        }
+        set(&mut self.inherited, listener, None);
+        set(&mut self.first, listener, None);
+    }
+
+    /// Whether any listener has services asked before a rule is looked for.
+    pub(crate) fn any_first(&self) -> bool {
+        !self.first.is_empty()
+    }
+
+    /// The services that a listener has asked before a rule is looked for.
+    pub(crate) fn first(&self, listener: &ir::ListenerKey) -> &[Arc<ExternalProgram>] {
+        self.first.get(listener).map(|first| &**first).unwrap_or_default()
+    }
+}
+
+/// Copies the map only if something is to be changed.
+fn set<V: Clone>(map: &mut Arc<BTreeMap<ir::ListenerKey, V>>, key: &ir::ListenerKey, value: Option<V>) {
+    match value {
+        Some(value) => drop(Arc::make_mut(map).insert(key.clone(), value)),
+        None if map.contains_key(key) => drop(Arc::make_mut(map).remove(key)),
+        None => {}
     }
 }
 
@@ -79,11 +100,11 @@ impl RulePolicies {
         listeners: &'p ListenerPolicies,
         vault: &'p Vault,
     ) -> Option<Policies<'p>> {
-        if self.at.is_empty() && self.external.is_none() && listeners.0.is_empty() {
+        if self.at.is_empty() && self.external.is_none() && listeners.inherited.is_empty() {
             return None;
         }
         let own = self.at.iter().find(|(key, _)| key == listener).map(|(_, own)| own);
-        let inherited = listeners.0.get(listener);
+        let inherited = listeners.inherited.get(listener);
         let limits = own.and_then(|own| own.limits.as_ref()).or_else(|| inherited?.limits.as_ref());
         let auth = own.and_then(|own| own.auth.as_ref()).or_else(|| inherited?.auth.as_ref());
         let external = self.external.as_ref();
@@ -162,8 +183,13 @@ pub(crate) fn asked_by_route(route: &ir::Route) -> impl Iterator<Item = &ir::Bac
     external_of(&route.filters).and_then(backend_of).into_iter().chain(policies.flat_map(asked_by))
 }
 
+/// The backends that a listener's filters and its policy ask.
+pub(crate) fn asked_by_listener(listener: &ir::Listener) -> impl Iterator<Item = &ir::BackendKey> {
+    listener.external.iter().filter_map(backend_of).chain(listener.auth.iter().flat_map(|auth| asked_by(auth)))
+}
+
 /// The backends that a policy asks.
-pub(crate) fn asked_by(auth: &ir::Auth) -> impl Iterator<Item = &ir::BackendKey> {
+fn asked_by(auth: &ir::Auth) -> impl Iterator<Item = &ir::BackendKey> {
     let policy = match auth {
         ir::Auth::Enforce(policy) => Some(policy),
         ir::Auth::Broken(_) => None,

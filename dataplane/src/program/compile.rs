@@ -16,7 +16,7 @@ use super::slots::Slots;
 use super::{BackendSlot, Program, RuleState, StreamState, stream};
 use crate::listen::{Facts, Inside, Life, Place, TlsTable, facts};
 use crate::observe::{Metrics, RuleMetrics, StreamMetrics};
-use crate::policy::{self, ListenerPolicies, PolicyCompiler, RulePolicies, asked_by, asked_by_route};
+use crate::policy::{self, ListenerPolicies, PolicyCompiler, RulePolicies, asked_by_listener, asked_by_route};
 use crate::upstream::{BackendProgram, Upkeep, WeightedPick};
 
 /// A resource that was decoded but cannot be honoured (fully), and why.
@@ -210,11 +210,9 @@ impl Compiler {
                 Some(Resource::Backend(backend)) => {
                     self.slots.acquire(&backend.key);
                 }
-                Some(Resource::Listener(listener)) => {
-                    listener.auth.iter().flat_map(|auth| asked_by(auth)).for_each(|key| {
-                        self.slots.acquire(key);
-                    })
-                }
+                Some(Resource::Listener(listener)) => asked_by_listener(listener).for_each(|key| {
+                    self.slots.acquire(key);
+                }),
                 _ => {}
             }
         }
@@ -229,8 +227,7 @@ impl Compiler {
                 }
                 Some(Resource::Backend(backend)) => freed.extend(self.slots.release(&backend.key)),
                 Some(Resource::Listener(listener)) => {
-                    let asked = listener.auth.iter().flat_map(|auth| asked_by(auth));
-                    freed.extend(asked.filter_map(|key| self.slots.release(key)));
+                    freed.extend(asked_by_listener(listener).filter_map(|key| self.slots.release(key)));
                 }
                 _ => {}
             }
@@ -246,7 +243,7 @@ impl Compiler {
     fn note_asked(&mut self, changes: &[Change]) {
         let asks = |resource: &Option<Resource>| match resource {
             Some(Resource::Route(route)) => asked_by_route(route).next().is_some(),
-            Some(Resource::Listener(listener)) => listener.auth.iter().flat_map(|auth| asked_by(auth)).next().is_some(),
+            Some(Resource::Listener(listener)) => asked_by_listener(listener).next().is_some(),
             _ => false,
         };
         if !changes.iter().any(|change| asks(&change.before) || asks(&change.after)) {
@@ -254,7 +251,7 @@ impl Compiler {
         }
         let config = &self.snapshot.config;
         let routes = config.routes.values().flat_map(|route| asked_by_route(route));
-        let listeners = config.listeners.values().flat_map(|listener| &listener.auth).flat_map(|auth| asked_by(auth));
+        let listeners = config.listeners.values().flat_map(|listener| asked_by_listener(listener));
         let slot = |key: &ir::BackendKey| Some((key.clone(), self.slots.get(key)?));
         self.asked = Arc::new(routes.chain(listeners).filter_map(slot).collect());
     }

@@ -65,6 +65,7 @@ mod tests {
             proxy_protocol: false,
             limits: None,
             auth: None,
+            external: Vec::new(),
         }
     }
 

@@ -25,7 +25,7 @@ pub(crate) use rule::{CompiledTarget, RuleState};
 pub(crate) use stream::StreamState;
 
 use crate::listen::{Facts, Life, Place, TlsTable};
-use crate::policy::{LimitProgram, ListenerPolicies, Policies};
+use crate::policy::{ExternalProgram, LimitProgram, ListenerPolicies, Policies};
 use crate::upstream::BackendProgram;
 
 /// A dense, stable number for a backend key: the rule's way to its backend without a hash lookup. A slot is reused
@@ -68,6 +68,16 @@ impl Program {
     /// What is in force for a request that a rule took; none for most.
     pub(crate) fn policies<'p>(&'p self, found: &Found<'p, RuleState>) -> Option<Policies<'p>> {
         found.rule.payload.policies.at(&found.listener.key, &self.policies, &self.vault)
+    }
+
+    /// Whether any listener has services asked before a rule is looked for.
+    pub(crate) fn asks_first(&self) -> bool {
+        self.policies.any_first()
+    }
+
+    /// The services that a listener has asked before a rule is looked for, in order.
+    pub(crate) fn asked_first(&self, listener: &ir::ListenerKey) -> &[Arc<ExternalProgram>] {
+        self.policies.first(listener)
     }
 
     /// In force for what a rule takes as it comes; none for most.

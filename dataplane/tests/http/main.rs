@@ -12,6 +12,7 @@ mod bodies;
 mod client_address;
 mod cors;
 mod external;
+mod first;
 mod framing;
 mod grpc;
 mod h1_connection;

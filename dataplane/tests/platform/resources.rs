@@ -25,6 +25,7 @@ fn listener(name: &str, port: u16, host: &str, protocol: ir::ListenerProtocol) -
         proxy_protocol: false,
         limits: None,
         auth: None,
+        external: Vec::new(),
     }
 }
 

@@ -27,6 +27,7 @@ pub(super) fn listener(name: &str, port: u16, host: &str, protocol: ir::Listener
         proxy_protocol: false,
         limits: None,
         auth: None,
+        external: Vec::new(),
     }
 }
 

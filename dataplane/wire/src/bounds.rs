@@ -83,6 +83,8 @@ pub(crate) const DURATION: Duration = Duration::from_secs(20 * 366 * 24 * 3600);
 pub(crate) const ADDRESSES: RangeInclusive<usize> = 0..=64;
 /// Certificates of a listener (Gateway API: 64). None: its handshakes are refused.
 pub(crate) const LISTENER_CERTIFICATES: RangeInclusive<usize> = 0..=64;
+/// Filters of one listener (Gateway API: 16).
+pub(crate) const LISTENER_FILTERS: RangeInclusive<usize> = 0..=64;
 /// Listeners that a rule is attached to (Gateway API: 32 parents of 64 listeners).
 pub(crate) const ATTACHMENTS: RangeInclusive<usize> = 1..=4096;
 /// Hostnames of an attachment (Gateway API: 16, for a TLSRoute 4096).

@@ -26,6 +26,7 @@ fn listener(name: &str, port: u16) -> Resource {
         proxy_protocol: false,
         limits: None,
         auth: None,
+        external: Vec::new(),
     }))
 }
 

@@ -45,6 +45,7 @@ fn listener() -> Resource {
         proxy_protocol: false,
         limits: None,
         auth: None,
+        external: Vec::new(),
     }))
 }
 

@@ -95,6 +95,7 @@ fn world(port: u16, backend: SocketAddr) -> Snapshot {
             proxy_protocol: false,
             limits: None,
             auth: None,
+            external: Vec::new(),
         })),
         Resource::Route(Arc::new(Route {
             key: RouteKey::http("fuzz", "route", 0),

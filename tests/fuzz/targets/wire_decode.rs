@@ -79,6 +79,7 @@ fn small_snapshot() -> Snapshot {
         proxy_protocol: false,
         limits: None,
         auth: None,
+        external: Vec::new(),
     };
     let endpoint = Endpoint { address: ([10, 0, 0, 1], 80).into(), ready: true };
     let endpoints = Endpoints { key: BackendKey::service("default", "shop", 80), endpoints: vec![endpoint] };

@@ -44,21 +44,26 @@ pub(crate) fn answer(
             Some(_) => {}
         }
     }
+    let sni = parsed.tls.then_some(Sni { name: parsed.sni.as_deref() });
+    let listener = router.listener(bind, sni, &parsed.host);
+    let asked = listener.into_iter().flat_map(|listener| &listener.external);
+    let mut lines: Vec<String> = asked.map(|external| format!("asks first {external:?}")).collect();
     let request = Request {
         bind,
-        sni: parsed.tls.then_some(Sni { name: parsed.sni.as_deref() }),
+        sni,
         host: &parsed.host,
         path: &path.matched,
         method: &parsed.method,
         headers: &parsed.headers,
         query: parsed.query.as_deref(),
     };
-    Ok(match router.find(&request) {
+    lines.extend(match router.find(&request) {
         Outcome::Misdirected => vec!["421".to_owned()],
         Outcome::NotFound { listener: None } => vec!["404: no listener for this host".to_owned()],
         Outcome::NotFound { listener: Some(listener) } => vec![format!("404: no rule on {}", listener.key)],
         Outcome::Found(found) => describe(&found, &parsed, &path, snapshot),
-    })
+    });
+    Ok(lines)
 }
 
 pub(crate) fn has_no_certificate(listener: &Listener, snapshot: &Snapshot) -> bool {

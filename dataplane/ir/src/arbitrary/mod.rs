@@ -62,8 +62,9 @@ pub fn listener() -> impl Strategy<Value = Listener> {
     ];
     let addresses = prop_oneof![4 => Just(Vec::new()), 1 => vec(address(), 1..3)];
     let auth = prop_oneof![3 => Just(None), 1 => auth().prop_map(Some)];
-    (listener_key(), addresses, port(), host_pattern(), protocol, bool::ANY, limit::attached(), auth).prop_map(
-        |(key, addresses, port, hostname, protocol, proxy_protocol, limits, auth)| Listener {
+    let external = prop_oneof![3 => Just(Vec::new()), 1 => vec(auth::external(), 1..3)];
+    (listener_key(), addresses, port(), host_pattern(), protocol, bool::ANY, limit::attached(), auth, external)
+        .prop_map(|(key, addresses, port, hostname, protocol, proxy_protocol, limits, auth, external)| Listener {
             key,
             addresses,
             port,
@@ -72,8 +73,8 @@ pub fn listener() -> impl Strategy<Value = Listener> {
             proxy_protocol,
             limits,
             auth,
-        },
-    )
+            external,
+        })
 }
 
 fn termination() -> impl Strategy<Value = TlsTermination> {

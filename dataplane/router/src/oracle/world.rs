@@ -137,6 +137,7 @@ impl<C: FnMut(usize) -> usize> World<C> {
             proxy_protocol: false,
             limits: None,
             auth: None,
+            external: Vec::new(),
         })
     }
 

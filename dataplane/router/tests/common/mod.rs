@@ -36,6 +36,7 @@ pub(crate) fn http(name: &str, hostname: &str) -> Listener {
         proxy_protocol: false,
         limits: None,
         auth: None,
+        external: Vec::new(),
     }
 }
 

@@ -110,7 +110,7 @@ fn without_nominated(out: &mut BytesMut, map: &HeaderMap, extra: Extra<'_>, with
 type Extra<'a> = &'a [(HeaderName, HeaderValue)];
 
 fn replaces(extra: Extra<'_>, name: &HeaderName) -> bool {
-    extra.iter().any(|(other, _)| other == name)
+    !extra.is_empty() && extra.iter().any(|(other, _)| other == name)
 }
 
 fn line(out: &mut BytesMut, name: &HeaderName, value: &HeaderValue) {

@@ -40,7 +40,7 @@ pub(crate) async fn admit(
         program.requests.verdict(Verdict::Exempt);
         policy.finish(asked, None, policy.shadow, &[], &mut edits);
         admitted.note = Some(program.note(Verdict::Exempt));
-        admitted.edits = Some(Box::new(edits));
+        admitted.settle(edits);
         return Ok(None);
     }
     let mut note = program.note(Verdict::Allowed);
@@ -67,7 +67,7 @@ pub(crate) async fn admit(
     policy.finish(asked, identity.as_deref(), policy.shadow, &extras.cookies, &mut edits);
     tell(extras.told, admitted);
     admitted.note = Some(note);
-    admitted.edits = Some(Box::new(edits));
+    admitted.settle(edits);
     Ok(identity)
 }
 

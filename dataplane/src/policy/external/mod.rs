@@ -172,7 +172,7 @@ impl Failed {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 14,
                 flags::INVALID_BACKEND,
-                "the authorization service of this route does not exist",
+                "the authorization service that is to be asked does not exist",
             ),
             Self::Service(Unanswered::Nonsense(why)) if is_nonsense(why) => {
                 (StatusCode::FORBIDDEN, 7, flags::UPSTREAM_PROTOCOL, "the authorization service gave no clear answer")

@@ -23,6 +23,7 @@ fn listener(protocol: ir::ListenerProtocol) -> Resource {
         proxy_protocol: false,
         limits: None,
         auth: None,
+        external: Vec::new(),
     }))
 }
 

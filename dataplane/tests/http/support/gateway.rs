@@ -41,6 +41,7 @@ impl Setup {
             proxy_protocol: false,
             limits: None,
             auth: None,
+            external: Vec::new(),
         })));
         let settings = Settings {
             workers: 1,

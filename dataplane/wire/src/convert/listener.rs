@@ -6,13 +6,13 @@ use portcullis_ir::{ClientValidation, ClientValidationMode, Listener, ListenerKe
 
 use super::host::{decode_address, decode_pattern, encode_address, encode_pattern};
 use super::{auth, key, limit};
-use crate::bounds::{ADDRESSES, LISTENER_CERTIFICATES, ROOTS, der, list, port};
+use crate::bounds::{ADDRESSES, LISTENER_CERTIFICATES, LISTENER_FILTERS, ROOTS, der, list, port};
 use crate::invalid::{At, Diagnostics, InvalidResource, Problem};
 use crate::proto;
 use crate::proto::listener::Protocol;
 
 pub(super) fn encode(listener: &Listener) -> proto::Listener {
-    let Listener { key: _, addresses, port, hostname, protocol, proxy_protocol, limits, auth } = listener;
+    let Listener { key: _, addresses, port, hostname, protocol, proxy_protocol, limits, auth, external } = listener;
     let protocol = match protocol {
         ListenerProtocol::Http => Protocol::Http(proto::Http {}),
         ListenerProtocol::Https(termination) => Protocol::Https(encode_termination(termination)),
@@ -29,6 +29,7 @@ pub(super) fn encode(listener: &Listener) -> proto::Listener {
         proxy_protocol: *proxy_protocol,
         limits: limits.as_deref().map(limit::encode),
         auth: auth.as_deref().map(auth::encode),
+        external: external.iter().map(auth::encode_external).collect(),
     }
 }
 
@@ -37,7 +38,8 @@ pub(super) fn decode(
     listener: proto::Listener,
     diagnostics: &mut Diagnostics,
 ) -> Result<Listener, InvalidResource> {
-    let proto::Listener { addresses, port: number, hostname, protocol, proxy_protocol, limits, auth } = listener;
+    let proto::Listener { addresses, port: number, hostname, protocol, proxy_protocol, limits, auth, external } =
+        listener;
     let auth = auth.map(|auth| Arc::new(auth::decode(auth, &key, diagnostics)));
     let protocol = match protocol.ok_or_else(|| Problem::Unsupported.into()).at("protocol")? {
         Protocol::Http(proto::Http {}) => ListenerProtocol::Http,
@@ -58,6 +60,7 @@ pub(super) fn decode(
         proxy_protocol,
         limits: diagnostics.at("limits", |diagnostics| limit::decode(limits, diagnostics)).at("limits")?,
         auth,
+        external: list(external, LISTENER_FILTERS, auth::decode_external).at("external")?,
     })
 }
 

@@ -66,6 +66,7 @@ pub(crate) fn listener(port: u16) -> Resource {
         proxy_protocol: false,
         limits: None,
         auth: None,
+        external: Vec::new(),
     }))
 }
 
