@@ -109,7 +109,7 @@ pub(crate) struct Admitted {
 impl Admitted {
     /// None if nothing follows from it.
     pub(crate) fn boxed(self) -> Option<Box<Self>> {
-        let Self { edits, response, limits, shadowed: _, note: _ } = &self;
+        let Self { edits, response, limits, shadowed: _, fleet: _, note: _ } = &self;
         let any = edits.is_some() || response.is_some() || limits.is_some();
         any.then(|| Box::new(self))
     }
