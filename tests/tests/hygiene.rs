@@ -97,7 +97,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("portcullis-external", &[]),
     ("portcullis-limits", &["portcullis-expressions", "portcullis-ir", "portcullis-router"]),
     ("portcullis-fetch", &[]),
-    ("portcullis-issuers", &["portcullis-fetch", "portcullis-ir", "portcullis-translate"]),
+    ("portcullis-issuers", &["portcullis-auth", "portcullis-fetch", "portcullis-ir", "portcullis-translate"]),
     ("portcullis-translate", &["portcullis-ir", "portcullis-crds", "portcullis-expressions"]),
     ("portcullis-provision", &["portcullis-crds"]),
     ("portcullis-publish", &["portcullis-ir", "portcullis-wire", "portcullis-router"]),

@@ -1,6 +1,7 @@
 //! What issuers answer, read: of a key set only public keys that a signature can be checked with, of a discovery only
 //! the endpoints that we use. What nobody needs is never handed on.
 
+use portcullis_auth::KeySet;
 use portcullis_ir::Discovery;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -21,7 +22,7 @@ pub enum Unreadable {
     Json,
     #[error("it has no list `keys`; the address should lead to a JSON Web Key Set (RFC 7517)")]
     NoKeySet,
-    #[error("it holds no public key; keys of kind RSA, EC and OKP can be used")]
+    #[error("it holds no public key that a signature can be checked with; keys of kind RSA, EC and OKP can be used")]
     NoKeys,
     #[error("it says it is issuer {0:?}, and not the one that was asked for; write the issuer exactly as it does")]
     OtherIssuer(String),
@@ -37,7 +38,7 @@ pub struct Document {
     pub discovery: Option<Discovery>,
 }
 
-/// The usable keys of a set, written anew: equal keys come to equal text, whatever else the issuer says of them. The
+/// The usable keys of a set, those that data planes take too, written anew: equal keys come to equal text, whatever else the issuer says of them. The
 /// others are left out.
 ///
 /// # Errors
@@ -45,11 +46,20 @@ pub struct Document {
 pub fn key_set(text: &[u8]) -> Result<String, Unreadable> {
     let set: Map<String, Value> = serde_json::from_slice(text).map_err(|_| Unreadable::Json)?;
     let Some(Value::Array(keys)) = set.get("keys") else { return Err(Unreadable::NoKeySet) };
-    let keys: Vec<Value> = keys.iter().filter_map(public_key).take(MAX_KEYS).collect();
+    let keys: Vec<Value> = keys.iter().filter_map(public_key).filter(is_usable).take(MAX_KEYS).collect();
     if keys.is_empty() {
         return Err(Unreadable::NoKeys);
     }
-    Ok(Value::Object(Map::from_iter([("keys".to_owned(), Value::Array(keys))])).to_string())
+    Ok(set_of(keys))
+}
+
+fn set_of(keys: Vec<Value>) -> String {
+    Value::Object(Map::from_iter([("keys".to_owned(), Value::Array(keys))])).to_string()
+}
+
+/// By the same reader as at the data planes: what they could not use must not take the place of what they can.
+fn is_usable(key: &Value) -> bool {
+    KeySet::public(set_of(vec![key.clone()]).as_bytes()).is_ok()
 }
 
 fn public_key(key: &Value) -> Option<Value> {
@@ -144,8 +154,14 @@ mod tests {
 
     #[test]
     fn of_a_set_only_what_is_public_and_usable_is_kept() {
+        let (modulus, x) = ("v".repeat(342), "x".repeat(42) + "w");
         let set = json!({ "keys": [
-            { "kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "a", "d": "secret", "x5c": ["MII"], "use": "sig" },
+            { "kty": "RSA", "n": modulus, "e": "AQAB", "kid": "a", "d": "secret", "x5c": ["MII"], "use": "sig" },
+            { "kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "short" },
+            { "kty": "OKP", "crv": "Ed25519", "x": "short", "kid": "short" },
+            { "kty": "OKP", "crv": "Ed25519", "x": x, "kid": "e" },
+            { "kty": "OKP", "crv": "Ed448", "x": x, "kid": "another curve" },
+            { "kty": "EC", "crv": "P-256", "x": x, "y": x, "kid": "no point of the curve" },
             { "kty": "oct", "k": "secret" },
             { "kty": "EC", "crv": "P-256", "x": "x" },
             { "kty": "EC", "crv": "P-256", "x": "x", "y": "y", "key_ops": ["sign"] },
@@ -153,7 +169,10 @@ mod tests {
             "garbage",
         ], "other": 1 });
         let kept = key_set(set.to_string().as_bytes()).unwrap();
-        let expected = json!({ "keys": [{ "kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "a", "use": "sig" }] });
+        let expected = json!({ "keys": [
+            { "kty": "RSA", "n": modulus, "e": "AQAB", "kid": "a", "use": "sig" },
+            { "kty": "OKP", "crv": "Ed25519", "x": x, "kid": "e" },
+        ] });
         assert_eq!(serde_json::from_str::<Value>(&kept).unwrap(), expected);
         assert!(!kept.contains("secret"));
     }
@@ -170,6 +189,7 @@ mod tests {
             ("{\"keys\": 1}", Unreadable::NoKeySet),
             ("{\"keys\": []}", Unreadable::NoKeys),
             ("{\"keys\": [{\"kty\": \"oct\", \"k\": \"aa\"}]}", Unreadable::NoKeys),
+            ("{\"keys\": [{\"kty\": \"OKP\", \"crv\": \"Ed25519\", \"x\": \"eA\"}]}", Unreadable::NoKeys),
         ] {
             assert_eq!(key_set(text.as_bytes()), Err(why), "{text:.40}");
         }

@@ -92,7 +92,8 @@ fn root() -> Box<[u8]> {
 }
 
 fn set(kid: &str) -> Answer {
-    Answer::Text(format!(r#"{{"keys": [{{"kty": "OKP", "crv": "Ed25519", "x": "x", "kid": "{kid}"}}]}}"#))
+    let x = "x".repeat(42) + "w";
+    Answer::Text(format!(r#"{{"keys": [{{"kty": "OKP", "crv": "Ed25519", "x": "{x}", "kid": "{kid}"}}]}}"#))
 }
 
 fn start(source: &IssuerSource, seeds: BTreeMap<IssuerKey, (Arc<Issuer>, Duration)>) -> Handle {
@@ -151,6 +152,7 @@ async fn whatever_goes_wrong_the_last_good_keys_stay() {
         Answer::Endless,
         Answer::Text("garbage".to_owned()),
         Answer::Text(r#"{"keys": []}"#.to_owned()),
+        Answer::Text(r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "eA", "kid": "unusable"}]}"#.to_owned()),
     ];
     for answer in wrong {
         let server = Server::start(set("good")).await;

@@ -134,7 +134,8 @@ mod tests {
     }
 
     fn kept() -> Kept {
-        let keys = r#"{"keys":[{"crv":"Ed25519","kid":"a","kty":"OKP","x":"x"}]}"#;
+        let keys =
+            r#"{"keys":[{"crv":"Ed25519","kid":"a","kty":"OKP","x":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxw"}]}"#;
         let discovery = Discovery {
             authorization_endpoint: "https://a.example/auth".into(),
             token_endpoint: "https://a.example/token".into(),

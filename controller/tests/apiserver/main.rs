@@ -11,6 +11,7 @@ mod bystanders;
 mod classes;
 mod faults;
 mod invalid;
+mod issuers;
 mod kinds;
 mod leases;
 mod listener_filters;

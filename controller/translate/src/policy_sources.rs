@@ -47,6 +47,15 @@ pub enum IssuerLocation {
     Issuer(Arc<str>),
 }
 
+impl IssuerLocation {
+    /// As it is written in a policy.
+    pub fn address(&self) -> &str {
+        match self {
+            Self::Keys(address) | Self::Issuer(address) => address,
+        }
+    }
+}
+
 impl IssuerSource {
     /// With the defaults for everything else.
     #[must_use]

@@ -132,6 +132,11 @@ impl KeySet {
         self.by_id.contains_key(key_id)
     }
 
+    /// Some keys have no name: whatever name a token gives, it is tried with them.
+    pub fn has_nameless(&self) -> bool {
+        !self.without_id.is_empty()
+    }
+
     /// A token that names a key is tried with the keys of that name, and with keys that have none; one that names none
     /// with all keys that are for its algorithm. Never with more than eight.
     pub(crate) fn verify(

@@ -19,7 +19,7 @@ const NOW: u64 = 1_000_000;
 
 fn config(server: &Server) -> Introspection {
     Introspection {
-        endpoint: EndpointUrl { url: server.url("/introspect").into(), backend: None, roots: vec![root()] },
+        endpoint: EndpointUrl { url: server.url("/introspect").into(), roots: vec![root()] },
         client_id: "gate:way".into(),
         client_secret: CredentialKey { purpose: CredentialUse::Shared, namespace: "ns".into(), name: "s".into() },
         from: Vec::new(),

@@ -370,7 +370,10 @@ impl Exchange<'_, '_> {
         if let Some(mark) = &self.mark {
             mark.put(headers.to_mut());
         }
-        h1.send_upgrade(&headers, chosen);
+        if !self.added.is_empty() {
+            self.added.apply(headers.to_mut());
+        }
+        h1.send_upgrade(&headers, self.added.extra(), chosen);
         // Always there: upgrades are asked for on HTTP/1 connections only.
         let Some(upgraded) = self.up.upgrade() else { return Ended::Broken };
         self.log.answered_at = Some(Instant::now());

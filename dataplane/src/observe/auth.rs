@@ -34,6 +34,8 @@ pub(crate) enum Family {
     Method,
     /// How often a rule of authorization decided.
     Rule,
+    /// What an authorization service said. Filters of routes, which belong to no policy, are counted by service alone.
+    External,
 }
 
 /// Names of objects, which become labels.
@@ -42,7 +44,7 @@ struct Key {
     family: Family,
     namespace: Arc<str>,
     policy: Arc<str>,
-    /// Of the method or the rule.
+    /// Of the method, the rule or the service.
     part: Box<str>,
 }
 
@@ -65,6 +67,15 @@ pub(crate) enum Verdict {
     Broken,
     /// An answer of a login: a redirect to the provider, or back.
     Login,
+}
+
+/// What an authorization service said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    Yes,
+    No,
+    /// Nothing, or nothing that could be understood.
+    Nothing,
 }
 
 const ACCEPTED: &str = "accepted";
@@ -114,6 +125,12 @@ impl AuthMetrics {
                 "portcullis_dataplane_auth_rules_total",
                 "Requests that a rule of an AuthPolicy's authorization decided; `default` is no rule.",
             ),
+            (
+                Family::External,
+                "portcullis_dataplane_auth_external_total",
+                "Requests that an authorization service was asked about, by what it said, cached answers among them. Filters \
+                 of routes have no policy.",
+            ),
         ] {
             let series = living.iter().filter(|(key, _)| key.family == family).flat_map(|(key, tally)| {
                 tally.counters.iter().enumerate().map(move |(index, counter)| (key.labels(index), counter))
@@ -147,6 +164,10 @@ impl Tally {
         self.increment(0);
     }
 
+    pub(crate) fn said(&self, said: Said) {
+        self.increment(said as usize);
+    }
+
     fn increment(&self, index: usize) {
         if let Some(counter) = self.counters.get(index) {
             counter.increment();
@@ -160,6 +181,7 @@ impl Family {
             Self::Requests | Self::Shadow => Verdict::ALL.len(),
             Self::Method => ACCEPTED_INDEX + 1,
             Self::Rule => 1,
+            Self::External => Said::ALL.len(),
         }
     }
 }
@@ -176,8 +198,24 @@ impl Key {
                 labels.push(("outcome", Reason::ALL.get(index).map_or(ACCEPTED, |reason| reason.code()).to_owned()));
             }
             Family::Rule => labels.push(("rule", self.part.to_string())),
+            Family::External => {
+                labels.push(("service", self.part.to_string()));
+                labels.push(("outcome", Said::ALL.get(index).map_or("", |said| said.code()).to_owned()));
+            }
         }
         labels
+    }
+}
+
+impl Said {
+    const ALL: [Self; 3] = [Self::Yes, Self::No, Self::Nothing];
+
+    fn code(self) -> &'static str {
+        match self {
+            Self::Yes => "allowed",
+            Self::No => "denied",
+            Self::Nothing => "failed",
+        }
     }
 }
 

@@ -16,7 +16,7 @@ mod sampler;
 mod stream;
 
 pub(crate) use access_log::AccessLogSink;
-pub(crate) use auth::{AuthMetrics, Family as AuthFamily, Tally, Verdict};
+pub(crate) use auth::{AuthMetrics, Family as AuthFamily, Said, Tally, Verdict};
 pub(crate) use counter::{Counter, Gauge};
 pub(crate) use exposition::Exposition;
 pub(crate) use flags::Flags;

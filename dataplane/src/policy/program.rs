@@ -11,7 +11,7 @@ use super::State;
 use super::auth::AuthProgram;
 use super::external::{ExternalProgram, backend_of};
 use super::limit::LimitProgram;
-use crate::observe::Metrics;
+use crate::observe::{AuthFamily, Metrics};
 
 /// What is in force for one request.
 #[derive(Clone, Copy, Debug)]
@@ -145,7 +145,10 @@ impl PolicyCompiler {
     }
 
     fn external(&mut self, external: &ir::ExternalAuth) -> Arc<ExternalProgram> {
-        self.external.shared(0, &Arc::new(external.clone()), |external| Arc::new(ExternalProgram::compile(external)))
+        let nobody = Arc::from("");
+        let tally = |service: &str| self.metrics.auth.tally(AuthFamily::External, &nobody, &nobody, service);
+        let compile = |external: &ir::ExternalAuth| Arc::new(ExternalProgram::compile(external, tally));
+        self.external.shared(0, &Arc::new(external.clone()), compile)
     }
 
     /// The configuration is in force.
@@ -194,14 +197,7 @@ fn asked_by(auth: &ir::Auth) -> impl Iterator<Item = &ir::BackendKey> {
         ir::Auth::Enforce(policy) => Some(policy),
         ir::Auth::Broken(_) => None,
     };
-    let methods = policy.into_iter().flat_map(|policy| &policy.methods).filter_map(|method| match &method.kind {
-        ir::MethodKind::Introspection(introspection) => match introspection.endpoint.backend.as_ref()? {
-            ir::Target::Backend(key) => Some(key),
-            ir::Target::Invalid(_) => None,
-        },
-        _ => None,
-    });
-    policy.and_then(|policy| policy.external.as_ref()).and_then(backend_of).into_iter().chain(methods)
+    policy.and_then(|policy| policy.external.as_ref()).and_then(backend_of).into_iter()
 }
 
 /// Most policies are of an object of their own.

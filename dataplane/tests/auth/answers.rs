@@ -145,3 +145,66 @@ async fn grpc_clients_are_told_in_their_own_terms() {
     }
     world.plane.stop().await;
 }
+
+#[tokio::test]
+async fn only_a_true_preflight_of_a_route_with_cors_needs_no_credential() {
+    let mut world = World::new().await;
+    let cors = ir::Cors {
+        allow_origins: vec![ir::CorsOrigin::Exact("https://app.test".into())],
+        allow_methods: ir::CorsNames::List(vec!["GET".into()]),
+        allow_headers: ir::CorsNames::Any,
+        expose_headers: ir::CorsNames::List(Vec::new()),
+        allow_credentials: false,
+        max_age: 5,
+    };
+    let ir::Resource::Route(route) = world.rule("/cors", enforce(policy(vec![jwt()]))) else { unreachable!() };
+    let mut route = (*route).clone();
+    route.filters = vec![ir::Filter::Cors(cors)];
+    let plain = world.rule("/plain", enforce(policy(vec![jwt()])));
+    world.put([ir::Resource::Route(std::sync::Arc::new(route)), plain]).await;
+    let (origin, other, asked) =
+        ("origin: https://app.test\r\n", "origin: https://evil.test\r\n", "access-control-request-method: GET\r\n");
+    for (path, verb, lines, status, allowed) in [
+        ("/cors", "OPTIONS", format!("{origin}{asked}"), 204, Some("https://app.test")),
+        ("/cors", "OPTIONS", origin.to_owned(), 401, Some("https://app.test")),
+        ("/cors", "OPTIONS", asked.to_owned(), 401, None),
+        ("/cors", "GET", format!("{origin}{asked}"), 401, Some("https://app.test")),
+        ("/plain", "OPTIONS", format!("{origin}{asked}"), 401, None),
+    ] {
+        let mut client = crate::support::Client::connect(world.address()).await;
+        client.send(format!("{verb} {path} HTTP/1.1\r\nhost: a.test\r\n{lines}\r\n")).await;
+        let answer = client.response().await;
+        assert_eq!(answer.status, status, "{verb} {path} {lines}");
+        assert_eq!(answer.header("access-control-allow-origin"), allowed, "{verb} {path} {lines}");
+    }
+    // A preflight of an origin that is not allowed is answered as well, and allows nothing.
+    let mut client = crate::support::Client::connect(world.address()).await;
+    client.send(format!("OPTIONS /cors HTTP/1.1\r\nhost: a.test\r\n{other}{asked}\r\n")).await;
+    assert_eq!(client.response().await.header("access-control-allow-origin"), None);
+    assert_eq!(world.backend.seen().len(), 0, "no preflight goes further");
+    world.plane.stop().await;
+}
+
+#[tokio::test]
+async fn authorization_in_shadow_counts_and_lets_pass() {
+    let mut world = World::new().await;
+    let shadow = ir::AuthPolicy { shadow: true, authorization: allow(&["read"]), ..policy(vec![jwt(), anonymous()]) };
+    let rule = world.rule("/", enforce(shadow));
+    world.put([rule]).await;
+    let mut scoped = claims();
+    for (scope, who) in [("read", Some("alice")), ("write", None)] {
+        scoped["scope"] = scope.into();
+        let answer = world.ask("/", &[authorization("Bearer", &SIGNER.token(&scoped)), "X-User: root".into()]).await;
+        assert_eq!(answer.status, 200, "{scope}");
+        assert_eq!(world.backend.seen().pop().unwrap().header("x-user"), who, "{scope}");
+    }
+    let metrics = world.plane.admin("/metrics").await.body;
+    for (outcome, count) in [("allowed", 1), ("unauthorized", 1)] {
+        let line = format!(
+            "portcullis_dataplane_auth_shadow_requests_total{{policy_namespace=\"team\",policy=\"policy\",\
+             outcome=\"{outcome}\"}} {count}"
+        );
+        assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
+    }
+    world.plane.stop().await;
+}

@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::plane::{free_port, loopback, parse};
 use crate::resources::{certificate as server_certificate, https_asking};
-use crate::world::{World, anonymous, certificate, enforce, open, policy};
+use crate::world::{EXTRA, World, anonymous, certificate, consumer, enforce, extra, open, policy, sha256};
 
 struct Authority {
     root: Vec<u8>,
@@ -53,7 +53,7 @@ async fn ask(port: u16, config: &Arc<ClientConfig>, path: &str) -> u16 {
     let name = ServerName::try_from("gate.test").unwrap();
     let mut stream = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.unwrap();
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: gate.test\r\nConnection: close\r\nX-Forwarded-Client-Cert: Hash=root\r\nX-User: root\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: gate.test\r\nConnection: close\r\nX-Forwarded-Client-Cert: Hash=root\r\nX-User: root\r\n{EXTRA}: key-extra\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     stream.flush().await.unwrap();
@@ -71,13 +71,17 @@ async fn a_verified_certificate_that_a_rule_takes_lets_pass_in_every_mode() {
     let listener =
         https_asking("tls", port, "gate.test", "c", ir::ClientValidationMode::Request, &[ours.root.as_slice()]);
     let rules = vec![ir::CertificateRule { subject_alt_names: vec!["*.partner.test".into()], ..Default::default() }];
-    let cases = [(false, false), (false, true), (true, false), (true, true)];
-    let path = |(shadow, nobody): (bool, bool)| format!("/{shadow}-{nobody}");
-    let mut all = vec![pair, listener];
-    for case in cases {
-        let methods =
-            if case.1 { vec![certificate(rules.clone()), anonymous()] } else { vec![certificate(rules.clone())] };
-        let policy = ir::AuthPolicy { shadow: case.0, exempt: open(&path(case)), ..policy(methods) };
+    let flags = [false, true];
+    let cases = flags.map(|shadow| flags.map(|nobody| flags.map(|both| (shadow, nobody, both))));
+    let cases: Vec<(bool, bool, bool)> = cases.into_iter().flatten().flatten().collect();
+    let path = |(shadow, nobody, both): (bool, bool, bool)| format!("/{shadow}-{nobody}-{both}");
+    let mut all = vec![pair, listener, consumer("alice", &["extra"], vec![sha256("key-extra")])];
+    for &case in &cases {
+        let mut methods = vec![certificate(rules.clone())];
+        methods.extend(case.2.then(extra));
+        methods.extend(case.1.then(anonymous));
+        let require = if case.2 { ir::Require::All } else { ir::Require::Any };
+        let policy = ir::AuthPolicy { shadow: case.0, require, exempt: open(&path(case)), ..policy(methods) };
         all.push(world.rule_at("tls", &path(case), Some(enforce(policy))));
     }
     world.put(all).await;
@@ -88,10 +92,10 @@ async fn a_verified_certificate_that_a_rule_takes_lets_pass_in_every_mode() {
         ("expired", ours.client(&server, "web.partner.test", true), false, false),
         ("wrong", ours.client(&server, "web.other.test", false), true, false),
     ] {
-        for case @ (shadow, nobody) in cases {
+        for &case @ (shadow, nobody, both) in &cases {
             for exempt in [false, true] {
                 let path = if exempt { format!("{}/open", path(case)) } else { path(case) };
-                let passes = taken || shadow || nobody || exempt;
+                let passes = taken || shadow || (nobody && !both) || exempt;
                 let before = world.backend.seen().len();
                 let status = ask(port, &config, &path).await;
                 assert_eq!(status, if passes { 200 } else { 401 }, "{what} {path}");

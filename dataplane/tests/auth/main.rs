@@ -6,12 +6,20 @@
 
 mod answers;
 mod broken;
+mod browser;
 mod certificates;
+mod external;
+mod flood;
 mod forged;
+mod introspection;
 mod live;
+mod login;
 mod matrix;
 #[path = "../platform/plane.rs"]
 mod plane;
+mod provider;
+#[path = "../../remote/tests/real/mod.rs"]
+mod real;
 #[path = "../platform/resources.rs"]
 mod resources;
 mod secrets;

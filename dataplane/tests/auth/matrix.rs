@@ -1,15 +1,19 @@
-//! Every method × what is shown × mode × require × anonymous × exempt.
+//! Every method × what is shown × mode × require × anonymous × exempt. Client certificates have a table of their own, since
+//! they are shown by connections.
+
+use std::time::Duration;
 
 use portcullis_ir as ir;
 
+use crate::provider::{HOSTS, Site, asked, of, oidc};
 use crate::tokens::Signer;
 use crate::world::{
-    EXTRA, SIGNER, World, anonymous, api_key, argon2, ask_on, authorization, basic, basic_header, bcrypt_line, claims,
+    EXTRA, SIGNER, anonymous, api_key, argon2, ask_at, authorization, basic, basic_header, bcrypt_line, claims,
     consumer, enforce, extra, introspection, jwt, now, open, people, policy, sha256, slow_key,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shown {
+pub enum Shown {
     Valid,
     Missing,
     Malformed,
@@ -19,13 +23,82 @@ enum Shown {
 
 const SHOWN: [Shown; 5] = [Shown::Valid, Shown::Missing, Shown::Malformed, Shown::Expired, Shown::Wrong];
 
-struct Method {
-    name: &'static str,
-    kind: ir::AuthMethod,
+pub struct Method {
+    pub name: &'static str,
+    pub kind: ir::AuthMethod,
     /// Header lines.
-    show: fn(Shown) -> Vec<String>,
+    pub show: Box<dyn Fn(Shown) -> Vec<String>>,
     /// It cannot be judged, so it is never accepted and, where something is shown, answers 503.
-    unavailable: bool,
+    pub unavailable: bool,
+}
+
+/// A site at which sessions and tokens of the provider can be had.
+pub async fn site() -> Site {
+    let at = |path: &'static str, seconds: u64| {
+        move |oidc: &mut ir::Oidc| {
+            oidc.redirect_path = format!("{path}/callback").into();
+            oidc.session_lifetime = Duration::from_secs(seconds);
+        }
+    };
+    Site::new(Duration::from_secs(3600), |real| {
+        vec![
+            ("/login", of("uid", vec![oidc(&real.issuer, at("/login", 3600))])),
+            ("/short", of("uid", vec![oidc(&real.issuer, at("/short", 1))])),
+            ("/other", of("another", vec![oidc(&real.issuer, at("/other", 3600))])),
+        ]
+    })
+    .await
+}
+
+/// Those that judge by what is known, and those that a provider is asked about.
+pub async fn all_methods(site: &Site) -> Vec<Method> {
+    let mut methods = methods();
+    methods.extend(remote_methods(site).await);
+    methods
+}
+
+/// The credentials of the first.
+pub fn credentials() -> Vec<ir::Resource> {
+    vec![
+        consumer("alice", &["keys", "extra"], vec![sha256("key-alice"), sha256("key-extra")]),
+        consumer("alice", &["slow"], vec![argon2("key-alice")]),
+        people(&bcrypt_line("alice", "key-alice")),
+    ]
+}
+
+async fn remote_methods(site: &Site) -> Vec<Method> {
+    let cookies = async |path: &str| {
+        let browser = site.logged_in("alice", path).await;
+        let pairs: Vec<_> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        (format!("Cookie: {}", pairs.join("; ")), browser)
+    };
+    let ((valid, _), (expired, mut browser), (wrong, _)) =
+        (cookies("/login").await, cookies("/short").await, cookies("/other").await);
+    while browser.get("/short").await.status == 200 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let session = move |shown| match shown {
+        Shown::Valid => vec![valid.clone()],
+        Shown::Missing => vec![],
+        Shown::Malformed => vec!["Cookie: __Host-sid=garbage".to_owned()],
+        Shown::Expired => vec![expired.clone()],
+        // Of another policy.
+        Shown::Wrong => vec![wrong.clone()],
+    };
+    let (good, revoked) = (site.real.access_token("alice").await, site.real.access_token("alice").await);
+    site.real.revoke(&revoked).await;
+    let token = move |shown| match shown {
+        Shown::Valid => vec![authorization("Bearer", &good)],
+        Shown::Missing => vec![],
+        Shown::Malformed => vec![authorization("Bearer", &good), authorization("Bearer", &good)],
+        Shown::Expired => vec![authorization("Bearer", &revoked)],
+        Shown::Wrong => vec![authorization("Bearer", "of-nobody")],
+    };
+    let endpoint = site.real.endpoint("introspection_endpoint");
+    vec![
+        Method { name: "oidc", kind: oidc(&site.real.issuer, |_| {}), show: Box::new(session), unavailable: false },
+        Method { name: "asked", kind: asked(&endpoint, |_| {}), show: Box::new(token), unavailable: false },
+    ]
 }
 
 fn methods() -> Vec<Method> {
@@ -56,11 +129,11 @@ fn methods() -> Vec<Method> {
         Shown::Wrong => vec![basic_header("alice", "key-bob")],
     };
     vec![
-        Method { name: "jwt", kind: jwt(), show: token, unavailable: false },
-        Method { name: "keys", kind: api_key(), show: key, unavailable: false },
-        Method { name: "slow", kind: slow_key(), show: key, unavailable: false },
-        Method { name: "basic", kind: basic(), show: password, unavailable: false },
-        Method { name: "introspection", kind: introspection(), show: token, unavailable: true },
+        Method { name: "jwt", kind: jwt(), show: Box::new(token), unavailable: false },
+        Method { name: "keys", kind: api_key(), show: Box::new(key), unavailable: false },
+        Method { name: "slow", kind: slow_key(), show: Box::new(key), unavailable: false },
+        Method { name: "basic", kind: basic(), show: Box::new(password), unavailable: false },
+        Method { name: "introspection", kind: introspection(), show: Box::new(token), unavailable: true },
     ]
 }
 
@@ -97,13 +170,10 @@ fn expected(method: &Method, shown: Shown, case: Case, exempt: bool) -> (u16, Op
 
 #[tokio::test]
 async fn every_method_judges_what_is_shown_in_every_mode() {
-    let mut world = World::new().await;
-    let methods = methods();
-    let mut all = vec![
-        consumer("alice", &["keys", "extra"], vec![sha256("key-alice"), sha256("key-extra")]),
-        consumer("alice", &["slow"], vec![argon2("key-alice")]),
-        people(&bcrypt_line("alice", "key-alice")),
-    ];
+    let mut site = site().await;
+    let methods = all_methods(&site).await;
+    let world = &mut site.world;
+    let mut all = credentials();
     for method in &methods {
         for case in cases() {
             let path = path(method, case);
@@ -137,7 +207,7 @@ async fn every_method_judges_what_is_shown_in_every_mode() {
                         headers.push(format!("{EXTRA}: key-extra"));
                     }
                     let before = world.backend.seen().len();
-                    let response = ask_on(&mut client, &path, &headers).await;
+                    let response = ask_at(&mut client, HOSTS[0], &path, &headers).await;
                     let (status, who) = expected(method, shown, case, exempt);
                     assert_eq!(response.status, status, "{what}: {response:?}");
                     let seen = &world.backend.seen()[before..];
@@ -146,7 +216,8 @@ async fn every_method_judges_what_is_shown_in_every_mode() {
                         let said: Vec<&str> = [seen.values("x-user"), seen.values("x_user")].concat();
                         // In shadow mode the identity is told as well, if there is one.
                         assert_eq!(said, Vec::from_iter(who), "{what}");
-                        let credential = ["authorization", "x-api-key"].iter().any(|name| seen.header(name).is_some());
+                        let credential =
+                            ["authorization", "x-api-key", "cookie"].iter().any(|name| seen.header(name).is_some());
                         // A policy that only looks on keeps it from nobody, exempt or not.
                         assert_eq!(credential, case.shadow && shown != Shown::Missing, "{what}: {seen:?}");
                     }
@@ -155,6 +226,6 @@ async fn every_method_judges_what_is_shown_in_every_mode() {
             }
         }
     }
-    assert_eq!(tried, methods.len() * 8 * 5 * 2);
-    world.plane.stop().await;
+    assert_eq!(tried, 7 * 8 * 5 * 2);
+    site.stop().await;
 }

@@ -7,6 +7,7 @@ use portcullis_dataplane::{AccessLog, Settings};
 use portcullis_ir as ir;
 
 use crate::plane::settings;
+use crate::provider::{asked, oidc};
 use crate::tokens::{Signer, encode};
 use crate::world::{
     SIGNER, World, api_key, argon2, authorization, basic, basic_header, bcrypt_line, claims, consumer, enforce, jwt,
@@ -56,13 +57,29 @@ async fn a_talkative_data_plane() {
     let secret = format!("{MARKER}-{}", "x".repeat(32));
     let content = ir::CredentialContent::Shared(ir::Secret::new(secret.as_bytes().to_vec()));
     let symmetric = jwt_with(ir::JwtKeys::Credential(shared.clone()));
+    // It gives no answers, and is told of in logs.
+    let endpoint = format!("http://{}/introspect?a=b", world.backend.address);
+    let login = oidc("https://issuer.test", |oidc| oidc.client_secret = shared.clone());
+    let issuer = ir::Issuer {
+        key: ir::IssuerKey("https://issuer.test".into()),
+        keys: None,
+        discovery: Some(ir::Discovery {
+            authorization_endpoint: "https://issuer.test/auth".into(),
+            token_endpoint: format!("http://{}/token", world.backend.address).into(),
+            end_session_endpoint: None,
+            introspection_endpoint: None,
+        }),
+    };
     let rules = [
         world.rule("/jwt", enforce(policy(vec![jwt()]))),
         world.rule("/hs", enforce(policy(vec![symmetric]))),
         world.rule("/key", enforce(policy(vec![api_key()]))),
         world.rule("/slow", enforce(policy(vec![slow_key()]))),
         world.rule("/basic", enforce(policy(vec![basic()]))),
-        ir::Resource::Credential(std::sync::Arc::new(ir::Credential { key: shared, content })),
+        world.rule("/asked", enforce(policy(vec![asked(&endpoint, |asked| asked.client_secret = shared.clone())]))),
+        world.rule("/login", enforce(policy(vec![login]))),
+        ir::Resource::Issuer(std::sync::Arc::new(issuer)),
+        ir::Resource::Credential(std::sync::Arc::new(ir::Credential { key: shared.clone(), content })),
         people(&bcrypt_line("alice", MARKER)),
         consumer("alice", &["keys"], vec![sha256(MARKER)]),
         consumer("bob", &["slow"], vec![argon2(MARKER)]),
@@ -86,6 +103,10 @@ async fn a_talkative_data_plane() {
         ("/slow", vec![format!("X-Api-Key: {MARKER}2")], 401),
         ("/basic", vec![basic_header("alice", MARKER)], 200),
         ("/basic", vec![basic_header("alice", "markedsecret2")], 401),
+        ("/asked", vec![authorization("Bearer", MARKER)], 503),
+        ("/login", vec![format!("Cookie: __Host-sid={MARKER}")], 401),
+        ("/login", vec!["Accept: text/html".to_owned(), format!("Cookie: __Host-sid={MARKER}")], 403),
+        ("/oauth2/callback?code=markedsecret&state=markedsecret", vec![], 404),
     ] {
         let response = world.ask(path, &headers).await;
         assert_eq!(response.status, status, "{path}");

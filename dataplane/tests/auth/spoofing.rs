@@ -4,63 +4,134 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request};
 use portcullis_ir as ir;
 
-use crate::support::h2;
-use crate::world::{World, anonymous, api_key, consumer, enforce, open, policy, sha256};
+use crate::matrix::{Method, Shown, all_methods, credentials, site};
+use crate::provider::HOSTS;
+use crate::support::{Client, h2};
+use crate::world::{World, anonymous, ask_at, enforce, open, policy};
 
-const SPELLED: [&str; 8] = [
+const SPELLED: [&str; 10] = [
     "X-User: root",
     "x-user: root",
     "X_USER: root",
     "x_User: root",
     "X-User:root",
     "x-user:   root  ",
+    "x-user:\troot\t",
+    "X-User: alice, root",
     "X-Forwarded-Client-Cert: Hash=root",
     "x_forwarded-client_cert: Hash=root",
 ];
 
-fn policies() -> Vec<(&'static str, ir::AuthPolicy)> {
-    vec![
-        ("/enforce", policy(vec![api_key()])),
-        ("/exempt", ir::AuthPolicy { exempt: open(""), ..policy(vec![api_key()]) }),
-        ("/anonymous", policy(vec![api_key(), anonymous()])),
-        ("/shadow", ir::AuthPolicy { shadow: true, ..policy(vec![api_key()]) }),
-        ("/nobody", policy(vec![])),
-    ]
+/// What no header is called: such a request is refused, before any policy looks at it.
+const MISSPELLED: [&str; 6] = [
+    "X-User : root",
+    "X-User\t: root",
+    " X-User: root",
+    "X-\u{201c}User: root",
+    "X-User\u{0}: root",
+    "X-Other: a\r\n X-User: root",
+];
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mode {
+    Enforce,
+    Exempt,
+    Anonymous,
+    Shadow,
+}
+
+const MODES: [Mode; 4] = [Mode::Enforce, Mode::Exempt, Mode::Anonymous, Mode::Shadow];
+
+fn path(method: &Method, mode: Mode) -> String {
+    format!("/{}-{mode:?}", method.name)
+}
+
+fn of(method: &Method, mode: Mode) -> ir::Auth {
+    let mut policy = policy(vec![method.kind.clone()]);
+    match mode {
+        Mode::Enforce => {}
+        Mode::Exempt => {
+            let path = ir::PathMatch::prefix(&path(method, mode));
+            policy.exempt = vec![ir::Match { path, ..ir::Match::default() }];
+        }
+        Mode::Anonymous => policy.methods.push(anonymous()),
+        Mode::Shadow => policy.shadow = true,
+    }
+    enforce(policy)
 }
 
 #[tokio::test]
 async fn no_spelling_of_an_identity_header_reaches_the_backend() {
-    let mut world = World::new().await;
-    let mut all = vec![consumer("alice", &["keys"], vec![sha256("key-alice")])];
-    for (path, mut policy) in policies() {
-        if path == "/exempt" {
-            policy.exempt = vec![ir::Match { path: ir::PathMatch::prefix(path), ..ir::Match::default() }];
-        }
-        all.push(world.rule(path, enforce(policy)));
+    let mut site = site().await;
+    let methods = all_methods(&site).await;
+    let world = &mut site.world;
+    let mut all = credentials();
+    for method in &methods {
+        all.extend(MODES.map(|mode| world.rule(&path(method, mode), of(method, mode))));
     }
     world.put(all).await;
-    let mut leaks = 0;
-    for (path, _) in policies() {
-        for spelled in SPELLED {
-            for connection in ["keep-alive", "x-user", "x_user, X-User"] {
-                for key in [Some("X-Api-Key: key-alice"), None] {
-                    let mut headers = vec![spelled.to_owned(), format!("Connection: {connection}"), spelled.to_owned()];
-                    headers.extend(key.map(str::to_owned));
-                    let before = world.backend.seen().len();
-                    let response = world.ask(path, &headers).await;
-                    let turned_away = path == "/enforce" && key.is_none();
-                    assert_eq!(response.status, if turned_away { 401 } else { 200 }, "{path} {headers:?}");
-                    for seen in &world.backend.seen()[before..] {
-                        leaks += seen.headers.iter().filter(|(_, value)| value.contains("root")).count();
-                        if path == "/enforce" {
-                            assert_eq!(seen.header("x-user"), Some("alice"), "it is told all the same: {headers:?}");
+    let mut client = Client::connect(world.address()).await;
+    let (mut leaks, mut tried) = (0, 0);
+    for method in &methods {
+        for mode in MODES {
+            for spelled in SPELLED {
+                for connection in ["keep-alive", "x-user", "x_user, X-User"] {
+                    for shown in [Shown::Valid, Shown::Missing] {
+                        // Before and behind whatever a proxy in between may cut off.
+                        let mut headers =
+                            vec![spelled.to_owned(), format!("Connection: {connection}"), spelled.to_owned()];
+                        headers.extend((method.show)(shown));
+                        let what = format!("{} {mode:?} {shown:?} {headers:?}", method.name);
+                        let before = world.backend.seen().len();
+                        let response = ask_at(&mut client, HOSTS[0], &path(method, mode), &headers).await;
+                        let accepted = shown == Shown::Valid && !method.unavailable;
+                        let turned_away = mode == Mode::Enforce && !accepted;
+                        assert_eq!(response.status == 200, !turned_away, "{what}: {response:?}");
+                        let seen = &world.backend.seen()[before..];
+                        assert_eq!(seen.len(), usize::from(!turned_away), "{what}");
+                        for seen in seen {
+                            leaks += seen.headers.iter().filter(|(_, value)| value.contains("root")).count();
+                            let told = [seen.values("x-user"), seen.values("x_user")].concat();
+                            let who = (accepted && mode != Mode::Exempt).then_some("alice");
+                            assert_eq!(told, Vec::from_iter(who), "{what}");
+                            assert_eq!(seen.header("x-forwarded-client-cert"), None, "{what}");
                         }
+                        tried += 1;
                     }
                 }
             }
         }
     }
-    assert_eq!(leaks, 0);
+    assert_eq!((leaks, tried), (0, 7 * 4 * 10 * 3 * 2));
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_header_is_no_request_and_no_verb_is_a_way_around() {
+    let mut world = World::new().await;
+    let rule = world.rule("/", enforce(policy(vec![anonymous()])));
+    world.put([rule]).await;
+    for misspelled in MISSPELLED {
+        let mut client = Client::connect(world.address()).await;
+        client.send(format!("GET / HTTP/1.1\r\nhost: a.test\r\n{misspelled}\r\n\r\n")).await;
+        let status = client.try_response(false).await.map(|response| response.status);
+        assert!(matches!(status, None | Some(400)), "{misspelled:?}: {status:?}");
+    }
+    assert_eq!(world.backend.seen().len(), 0);
+    for verb in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "x-own"] {
+        let mut client = Client::connect(world.address()).await;
+        client
+            .send(format!(
+                "{verb} / HTTP/1.1\r\nhost: a.test\r\norigin: https://b.test\r\n\
+                 access-control-request-method: GET\r\nx-user: root\r\nX_User: root\r\ncontent-length: 0\r\n\r\n"
+            ))
+            .await;
+        let response = client.try_response(verb == "HEAD").await.unwrap();
+        assert_eq!(response.status, 200, "{verb}");
+        let seen = world.backend.seen().pop().unwrap();
+        assert!(seen.request_line.starts_with(verb), "{seen:?}");
+        assert!(seen.header("x-user").is_none() && seen.header("x_user").is_none(), "{verb}: {seen:?}");
+    }
     world.plane.stop().await;
 }
 

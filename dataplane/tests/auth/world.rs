@@ -77,8 +77,12 @@ impl World {
 }
 
 pub async fn ask_on(client: &mut Client, path: &str, headers: &[String]) -> Response {
+    ask_at(client, "a.test", path, headers).await
+}
+
+pub async fn ask_at(client: &mut Client, host: &str, path: &str, headers: &[String]) -> Response {
     let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
-    client.send(format!("GET {path} HTTP/1.1\r\nhost: a.test\r\n{lines}\r\n")).await;
+    client.send(format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{lines}\r\n")).await;
     client.response().await
 }
 
@@ -167,7 +171,7 @@ pub fn anonymous() -> ir::AuthMethod {
 pub fn introspection() -> ir::AuthMethod {
     let secret = ir::CredentialKey { purpose: ir::CredentialUse::Shared, namespace: "ns".into(), name: "none".into() };
     let introspection = ir::Introspection {
-        endpoint: ir::EndpointUrl { url: "http://127.0.0.1:9/introspect".into(), backend: None, roots: Vec::new() },
+        endpoint: ir::EndpointUrl { url: "http://127.0.0.1:9/introspect".into(), roots: Vec::new() },
         client_id: "gateway".into(),
         client_secret: secret,
         from: vec![bearer()],

@@ -13,4 +13,5 @@ mod same_view;
 #[allow(dead_code, unused_imports, reason = "shared with the tests of HTTP, each of which uses a part")]
 #[path = "../http/support/mod.rs"]
 mod support;
+mod upgrades;
 mod world;

@@ -91,6 +91,12 @@ impl Running {
         target.version.number
     }
 
+    /// What rotates of what the data planes of a Gateway are to hold: the same, if two replicas have compiled the same.
+    pub(crate) fn live_digest(&self, namespace: &str, gateway: &str) -> Option<String> {
+        let fleet = self.handle.publisher().fleet(&GatewayKey::new(namespace, gateway))?;
+        Some(format!("{:?}", fleet.target.digests.live))
+    }
+
     /// One line of /metrics, by its name and labels.
     pub(crate) async fn metric(&self, series: &str) -> Option<f64> {
         let page = get(self.handle.admin_address(), "/metrics").await;

@@ -316,7 +316,16 @@ impl Applied {
                 }
             }
             for key in &needs.issuers {
-                for source in self.plans.auth.values().filter_map(|plan| plan.extra.sources.get(key)) {
+                let has_keys = inputs.issuers.get(key).is_some_and(|issuer| issuer.keys.is_some());
+                let naming = self.plans.auth.values().filter_map(|plan| Some((plan, plan.extra.sources.get(key)?)));
+                for (plan, source) in naming {
+                    let reach = self.auth_reach.get_mut(&plan.name).and_then(|reach| reach.get_mut(gateway));
+                    if let (false, Some(reach)) = (has_keys, reach) {
+                        let address = source.location.address();
+                        reach.notes.insert(format!(
+                            "no keys are known of {address}; until they are fetched its tokens are answered 503"
+                        ));
+                    }
                     match self.sources.get_mut(key) {
                         Some(known) => known.join(source),
                         None => drop(self.sources.insert(key.clone(), source.clone())),

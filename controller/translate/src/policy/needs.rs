@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use portcullis_ir::{
-    Auth, BackendKey, Credential, CredentialKey, EndpointUrl, IssuerKey, JwtKeys, MethodKind, Store, Target,
-};
+use portcullis_ir::{Auth, BackendKey, Credential, CredentialKey, IssuerKey, JwtKeys, MethodKind, Store, Target};
 
 use super::apply::Effective;
 use super::credentials::{self, Wanted};
@@ -66,8 +64,6 @@ impl Needs {
                 self.wanted.others.insert(oidc.client_secret.clone());
             }
             MethodKind::Introspection(introspection) => {
-                let EndpointUrl { url: _, backend, roots: _ } = &introspection.endpoint;
-                backend.iter().for_each(|backend| self.backend(backend));
                 self.wanted.others.insert(introspection.client_secret.clone());
             }
             MethodKind::ClientCertificate { .. } | MethodKind::Anonymous => {}

@@ -5,6 +5,7 @@
 mod broken;
 mod laws;
 mod merging;
+mod remote;
 mod secrets;
 mod statuses;
 mod world;

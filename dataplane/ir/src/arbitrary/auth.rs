@@ -156,9 +156,9 @@ fn oidc() -> impl Strategy<Value = Oidc> {
 
 fn introspection() -> impl Strategy<Value = Introspection> {
     let ttl = prop_oneof![Just(Duration::ZERO), super::duration()];
-    (option::of(target()), sources(), vec(text(), 0..2), super::duration(), ttl, option::of(expression())).prop_map(
-        |(backend, from, audiences, timeout, cache_ttl, when)| Introspection {
-            endpoint: EndpointUrl { url: "https://issuer.test/introspect".into(), backend, roots: Vec::new() },
+    (sources(), vec(text(), 0..2), super::duration(), ttl, option::of(expression())).prop_map(
+        |(from, audiences, timeout, cache_ttl, when)| Introspection {
+            endpoint: EndpointUrl { url: "https://issuer.test/introspect".into(), roots: Vec::new() },
             client_id: "gateway".into(),
             client_secret: shared("introspection"),
             from,

@@ -6,7 +6,6 @@ use http::HeaderName;
 use serde::Serialize;
 
 use super::{ConsumerSetKey, CredentialKey, Expression, IssuerKey};
-use crate::Target;
 
 /// How many of the methods must succeed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
@@ -120,13 +119,10 @@ pub struct CertificateRule {
     pub fingerprints: Vec<[u8; 32]>,
 }
 
-/// An absolute http or https address and how it is reached.
+/// An absolute http or https address and whom it is trusted by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EndpointUrl {
     pub url: Box<str>,
-    /// A backend to send to instead of the address's own host. None: the host is looked up.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub backend: Option<Target>,
     /// DER; none: the system's.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "crate::serialize::certificates")]
     pub roots: Vec<Box<[u8]>>,

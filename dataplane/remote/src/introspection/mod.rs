@@ -11,7 +11,7 @@ use http::{HeaderValue, Method, Request, StatusCode};
 use portcullis_auth::Reason;
 use portcullis_expressions::{Facts, Identity, Program};
 use portcullis_fetch::{Bounds, Client, InvalidRoots, Security};
-use portcullis_ir::{Introspection, Secret, Target};
+use portcullis_ir::{Introspection, Secret};
 use tokio::runtime::Handle;
 
 use crate::flight::{Flights, NoAnswer, key};
@@ -145,10 +145,6 @@ impl Introspector {
 
     fn request(&self, token: &str, secret: &Secret) -> Option<Request<Bytes>> {
         let Introspection { endpoint, client_id, .. } = &self.config;
-        // Reached by an address of its own; see the reference of AuthPolicy.
-        if matches!(endpoint.backend, Some(Target::Backend(_) | Target::Invalid(_))) {
-            return None;
-        }
         let form = form::encode(&[("token", token), ("token_type_hint", "access_token")]);
         let mut request = Request::new(Bytes::from(form));
         *request.method_mut() = Method::POST;

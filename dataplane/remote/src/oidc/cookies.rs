@@ -112,9 +112,10 @@ fn tag(state: &str) -> String {
     state.chars().filter(char::is_ascii_alphanumeric).take(10).collect()
 }
 
+/// Pairs of all `Cookie` headers. Those of others may be any bytes, which are no reason to miss ours beside them.
 fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    let lines = headers.get_all(COOKIE).into_iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='))
+    let pairs = headers.get_all(COOKIE).into_iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    pairs.filter_map(|pair| std::str::from_utf8(pair).ok()?.trim().split_once('='))
 }
 
 /// None: there is none, or more than one, and nobody can tell which is ours.
@@ -180,5 +181,14 @@ mod tests {
         let jar = Jar::new("sid", None);
         let headers = HeaderMap::from_iter([(COOKIE, HeaderValue::from_static("__Host-sid=a; __Host-sid=b"))]);
         assert_eq!(jar.session(&headers), None);
+    }
+
+    #[test]
+    fn a_cookie_of_somebody_elses_may_be_any_bytes() {
+        let jar = Jar::new("sid", None);
+        let line = HeaderValue::from_bytes(b"name=J\xf6rg; __Host-sid=a; x=\xc3\xbc").unwrap();
+        let headers = HeaderMap::from_iter([(COOKIE, line)]);
+        assert_eq!(jar.session(&headers).as_deref(), Some("a"));
+        assert_eq!(jar.sent(&headers), ["__Host-sid"]);
     }
 }

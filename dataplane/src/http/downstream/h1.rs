@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::v1::server::HttpSession;
 use pingora_http::RequestHeader;
@@ -166,9 +166,14 @@ impl H1 {
     }
 
     /// 101: what follows is no HTTP.
-    pub(in crate::http) fn send_upgrade(&mut self, headers: &HeaderMap, protocol: &HeaderValue) {
+    pub(in crate::http) fn send_upgrade(
+        &mut self,
+        headers: &HeaderMap,
+        extra: &[(HeaderName, HeaderValue)],
+        protocol: &HeaderValue,
+    ) {
         let status = StatusCode::SWITCHING_PROTOCOLS;
-        let head = ResponseHead { status, reason: None, headers, extra: &[], framing: Framing::None };
+        let head = ResponseHead { status, reason: None, headers, extra, framing: Framing::None };
         self.io.write(|out| encode::head(out, &head, false, Persistence::Upgrade(protocol)));
         self.response = Response::Done;
     }

@@ -12,7 +12,7 @@ use portcullis_ir::AuthorizationAction;
 use super::AuthNote;
 use super::method::{Judged, Now, verified_leaf};
 use super::program::{AuthProgram, Compiled, Kind, XFCC};
-use super::remote::Extras;
+use super::remote::Told;
 use crate::observe::{Verdict, flags};
 use crate::policy::{Admitted, Asked, Refusal, RequestEdits};
 
@@ -38,14 +38,15 @@ pub(crate) async fn admit(
     let mut edits = RequestEdits { remove: Arc::clone(&policy.remove), ..RequestEdits::default() };
     if policy.exempt.take(&asked.head.method, &asked.path.matched) {
         program.requests.verdict(Verdict::Exempt);
-        policy.finish(asked, None, policy.shadow, &[], &mut edits);
+        policy.tell(asked, None, &mut edits);
+        policy.strip(asked, &mut edits);
         admitted.note = Some(program.note(Verdict::Exempt));
         admitted.settle(edits);
         return Ok(None);
     }
     let mut note = program.note(Verdict::Allowed);
-    let mut extras = Extras::default();
-    let decided = policy.decide(vault, asked, &mut edits, &mut extras, &mut note).await;
+    let mut told = None;
+    let decided = policy.decide(vault, asked, &mut edits, &mut told, &mut note).await;
     let (verdict, result) = match decided {
         Ok(identity) => (Verdict::Allowed, Ok(identity)),
         Err(Turned { verdict, refusal }) => (verdict, Err(refusal)),
@@ -57,6 +58,7 @@ pub(crate) async fn admit(
         Ok(identity) => identity,
         Err(_) if policy.shadow => {
             edits = RequestEdits { remove: Arc::clone(&policy.remove), ..RequestEdits::default() };
+            policy.tell(asked, None, &mut edits);
             None
         }
         Err(mut refusal) => {
@@ -64,8 +66,8 @@ pub(crate) async fn admit(
             return Err(refusal);
         }
     };
-    policy.finish(asked, identity.as_deref(), policy.shadow, &extras.cookies, &mut edits);
-    tell(extras.told, admitted);
+    policy.strip(asked, &mut edits);
+    answer_with(told, admitted);
     admitted.note = Some(note);
     admitted.settle(edits);
     Ok(identity)
@@ -83,14 +85,16 @@ impl Compiled {
         vault: &Vault,
         asked: &Asked<'_>,
         edits: &mut RequestEdits,
-        extras: &mut Extras,
+        told: &mut Told,
         note: &mut AuthNote,
     ) -> Result<Option<Arc<Identity>>, Turned> {
-        let identity = self.authenticate(vault, asked, extras, note).await?;
+        let identity = self.authenticate(vault, asked, told, note).await?;
         note.identity.clone_from(&identity);
         self.authorize(asked, identity.as_deref(), note)?;
+        // Before the service is asked: it judges whom the methods have found.
+        self.tell(asked, identity.as_deref(), edits);
         if let Some(external) = &self.external {
-            let judged = Box::pin(external.admit(asked, identity.as_deref(), edits, &mut extras.told)).await;
+            let judged = Box::pin(external.admit(asked, identity.as_deref(), edits, told)).await;
             if let Err(refusal) = judged {
                 let is_away = refusal.status == StatusCode::SERVICE_UNAVAILABLE;
                 let verdict = if is_away { Verdict::Unavailable } else { Verdict::Unauthorized };
@@ -104,7 +108,7 @@ impl Compiled {
         &self,
         vault: &Vault,
         asked: &Asked<'_>,
-        extras: &mut Extras,
+        told: &mut Told,
         note: &mut AuthNote,
     ) -> Result<Option<Arc<Identity>>, Turned> {
         let now = Now { wall: wall() };
@@ -112,7 +116,7 @@ impl Compiled {
         let mut refused = None;
         let mut login = None;
         for method in &self.methods {
-            match method.judge(asked, vault, now, extras).await {
+            match method.judge(asked, vault, now, told).await {
                 Judged::Accepted(identity) => {
                     accepted = Some(match accepted {
                         Some(first) => merged(&first, &identity),
@@ -174,19 +178,8 @@ impl Compiled {
         }
     }
 
-    /// What the backend is told, and what is kept from it. In shadow mode the credential goes on: whoever judges it today
-    /// still has to.
-    fn finish(
-        &self,
-        asked: &Asked<'_>,
-        identity: Option<&Identity>,
-        shadow: bool,
-        own: &[Box<str>],
-        edits: &mut RequestEdits,
-    ) {
-        if let Some(strip) = self.strip.as_ref().filter(|_| !shadow) {
-            strip.note(asked.head, own, edits);
-        }
+    /// What the backend, and a service before it, is told of the client.
+    fn tell(&self, asked: &Asked<'_>, identity: Option<&Identity>, edits: &mut RequestEdits) {
         if identity.is_some() {
             edits.set.extend(self.headers.values(&asked.facts(identity)));
         }
@@ -194,6 +187,13 @@ impl Compiled {
             && let Some(value) = verified_leaf(asked).and_then(Shown::read).as_ref().and_then(xfcc)
         {
             edits.set.push((XFCC, value));
+        }
+    }
+
+    /// What the backend is not told. In shadow mode the credential goes on: whoever judges it today still has to.
+    fn strip(&self, asked: &Asked<'_>, edits: &mut RequestEdits) {
+        if let Some(strip) = self.strip.as_ref().filter(|_| !self.shadow) {
+            strip.note(asked.head, &self.methods, edits);
         }
     }
 }
@@ -226,7 +226,7 @@ fn merged(first: &Identity, other: &Identity) -> Arc<Identity> {
 }
 
 /// What goes into the answer, beside what others have put there.
-fn tell(told: Option<Box<http::HeaderMap>>, admitted: &mut Admitted) {
+fn answer_with(told: Told, admitted: &mut Admitted) {
     let Some(told) = told else { return };
     match &mut admitted.response {
         None => admitted.response = Some(told),

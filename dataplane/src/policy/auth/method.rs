@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use portcullis_auth::{ApiKeys, Basic, Certificates, Found, Jwt, Kept, Reason, Recognised, SlowCheck, Source, Vault};
+use portcullis_auth::{
+    ApiKeys, Basic, Certificates, Found, Jwt, Kept, KeySet, Reason, Recognised, SlowCheck, Source, Vault, Verified,
+};
 use portcullis_expressions::Identity;
 use portcullis_ir::{CredentialKey, JwtKeys};
 
 use super::program::{Method, MethodKind};
-use super::remote::{self, Extras, Login};
+use super::remote::{self, Login, Told};
 use super::state::State;
 use crate::policy::{Asked, Refusal};
 
@@ -28,10 +30,30 @@ pub(super) struct Now {
     pub(super) wall: u64,
 }
 
+/// Why a token has not been accepted on the worker.
+enum NotYet {
+    Refused(Reason),
+    /// It is to be judged elsewhere, by these keys.
+    Flood(Arc<KeySet>),
+}
+
+impl From<Reason> for NotYet {
+    fn from(reason: Reason) -> Self {
+        Self::Refused(reason)
+    }
+}
+
 impl Method {
-    pub(super) async fn judge(&self, asked: &Asked<'_>, vault: &Vault, now: Now, extras: &mut Extras) -> Judged {
+    pub(super) async fn judge(&self, asked: &Asked<'_>, vault: &Vault, now: Now, told: &mut Told) -> Judged {
         let judged = match &self.kind {
-            MethodKind::Jwt(jwt) => self.found(asked).and_then(|found| self.jwt(jwt, &found.bytes, asked, vault, now)),
+            MethodKind::Jwt(jwt) => match self.found(asked) {
+                Ok(found) => match self.jwt(jwt, &found.bytes, asked, vault, now) {
+                    Ok(identity) => Ok(identity),
+                    Err(NotYet::Refused(reason)) => Err(reason),
+                    Err(NotYet::Flood(keys)) => Box::pin(self.jwt_elsewhere(jwt, keys, &found.bytes, asked, now)).await,
+                },
+                Err(reason) => Err(reason),
+            },
             MethodKind::Certificate(rules) => certificate(rules, asked, now),
             MethodKind::Anonymous => Ok(Arc::new(Identity { method: self.name.clone(), ..Identity::default() })),
             MethodKind::ApiKey(keys) => match self.found(asked) {
@@ -46,7 +68,7 @@ impl Method {
                 Ok(found) => Box::pin(remote::introspect(introspection, &found.bytes, asked, vault)).await,
                 Err(reason) => Err(reason),
             },
-            MethodKind::Oidc(login) => match Box::pin(remote::oidc(login, asked, vault, extras)).await {
+            MethodKind::Oidc(login) => match Box::pin(remote::oidc(login, asked, vault, told)).await {
                 Ok(Login::Identified(identity)) => Ok(identity),
                 Ok(Login::Answer(answer)) => return Judged::Answer(answer),
                 Ok(Login::Begin(answer)) => {
@@ -81,34 +103,33 @@ impl Method {
         asked: &Asked<'_>,
         vault: &Vault,
         now: Now,
-    ) -> Result<Arc<Identity>, Reason> {
+    ) -> Result<Arc<Identity>, NotYet> {
         let keys = match jwt.inline() {
             Some(inline) => inline.ok(),
             None => vault.keys(&jwt.config().keys),
         };
-        let Some(keys) = keys else { return jwt.verify(token, None, now.wall).map(|verified| verified.identity) };
+        let Some(keys) = keys else { return Ok(jwt.verify(token, None, now.wall)?.identity) };
         let context = both(jwt.id(), keys.id());
         if let Some(known) = recall(asked, &context, token, now) {
-            return known;
+            return Ok(known?);
         }
-        match jwt.verify(token, Some(keys), now.wall) {
-            Ok(verified) => {
-                let kept = Kept { value: Arc::clone(&verified.identity), from: verified.from, until: verified.until };
-                state(asked).remembered(asked.worker.id).verified.put(&context, token, kept);
-                Ok(verified.identity)
-            }
-            Err(reason) => {
-                match (reason, &jwt.config().keys) {
-                    (Reason::UnknownKey, JwtKeys::Issuer(issuer)) if state(asked).refetch.ask(issuer, asked.now) => {
-                        asked.worker.shared.metrics.auth.refetches.increment();
-                    }
-                    // Costly to find out, and true for ever of this token and these keys.
-                    (Reason::Signature, _) => refuse(asked, &context, token, reason),
-                    _ => {}
-                }
-                Err(reason)
-            }
+        if state(asked).remembered(asked.worker.id).wrong.is_flood(now.wall) {
+            return Err(NotYet::Flood(Arc::clone(keys)));
         }
+        Ok(learn(jwt, keys, token, jwt.verify(token, Some(keys), now.wall), asked, now)?)
+    }
+
+    async fn jwt_elsewhere(
+        &self,
+        jwt: &Arc<Jwt>,
+        keys: Arc<KeySet>,
+        token: &[u8],
+        asked: &Asked<'_>,
+        now: Now,
+    ) -> Result<Arc<Identity>, Reason> {
+        let (verifying, by, shown): (_, _, Box<[u8]>) = (Arc::clone(jwt), Arc::clone(&keys), token.into());
+        let verified = state(asked).flooded.run(move || verifying.verify(&shown, Some(&by), now.wall)).await?;
+        learn(jwt, &keys, token, verified, asked, now)
     }
 
     async fn basic(
@@ -130,6 +151,40 @@ impl Method {
         let checked = if slow { off_the_worker(check, asked).await? } else { check.run() };
         conclude(checked, Reason::Password, asked, &context, &fingerprint)
     }
+}
+
+/// Keeps what was found out about a token, and has keys looked for that it names and nobody knows.
+fn learn(
+    jwt: &Jwt,
+    keys: &KeySet,
+    token: &[u8],
+    verified: Result<Verified, Reason>,
+    asked: &Asked<'_>,
+    now: Now,
+) -> Result<Arc<Identity>, Reason> {
+    let context = both(jwt.id(), keys.id());
+    let reason = match verified {
+        Ok(Verified { identity, from, until }) => {
+            let kept = Kept { value: Arc::clone(&identity), from, until };
+            state(asked).remembered(asked.worker.id).verified.put(&context, token, kept);
+            return Ok(identity);
+        }
+        Err(reason) => reason,
+    };
+    if let (Reason::UnknownKey, JwtKeys::Issuer(issuer)) = (reason, &jwt.config().keys)
+        && state(asked).refetch.ask(issuer, asked.now)
+    {
+        asked.worker.shared.metrics.auth.refetches.increment();
+    }
+    // Costly to find out, and true for ever of this token and these keys.
+    if reason == Reason::Signature {
+        refuse(asked, &context, token, reason);
+    }
+    // A name that no key has costs nothing, but where keys have none.
+    if reason == Reason::Signature || (reason == Reason::UnknownKey && keys.has_nameless()) {
+        state(asked).remembered(asked.worker.id).wrong.note(now.wall);
+    }
+    Err(reason)
 }
 
 async fn api_key(
@@ -169,7 +224,7 @@ pub(super) fn verified_leaf<'a>(asked: &Asked<'a>) -> Option<&'a [u8]> {
 }
 
 async fn off_the_worker(check: SlowCheck, asked: &Asked<'_>) -> Result<Option<Arc<Identity>>, Reason> {
-    state(asked).slow.run(check).await
+    state(asked).slow.run(move || check.run()).await
 }
 
 /// What was found out about the credential before.

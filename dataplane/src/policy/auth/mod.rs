@@ -8,6 +8,7 @@
 //! What cannot be judged is denied. Nothing here is printed that a client sent as a credential.
 
 mod admit;
+mod flood;
 mod method;
 mod note;
 mod program;

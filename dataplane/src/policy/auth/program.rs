@@ -63,6 +63,8 @@ pub(super) struct Strip {
     headers: Vec<(HeaderName, Source)>,
     cookies: Vec<Box<str>>,
     parameters: Vec<Box<str>>,
+    /// Some methods are logins.
+    logins: bool,
 }
 
 #[derive(Debug)]
@@ -76,7 +78,7 @@ pub(super) struct Method {
 
 #[derive(Debug)]
 pub(super) enum MethodKind {
-    Jwt(Jwt),
+    Jwt(Arc<Jwt>),
     ApiKey(ApiKeys),
     Basic(ir::CredentialKey),
     Certificate(Certificates),
@@ -156,7 +158,9 @@ impl Compiled {
             challenges: written.collect(),
             authorizer,
             rules,
-            external: external.as_ref().map(ExternalProgram::compile),
+            external: external
+                .as_ref()
+                .map(|external| ExternalProgram::compile(external, |service| tally(AuthFamily::External, service))),
             remove: headers.names().cloned().chain(xfcc).collect(),
             headers,
             strip: (!identity.keep_credential).then(|| Strip::of(&methods)),
@@ -170,7 +174,8 @@ impl Compiled {
 
 impl Strip {
     fn of(methods: &[Method]) -> Self {
-        let mut strip = Self::default();
+        let logins = methods.iter().any(|method| matches!(method.kind, MethodKind::Oidc(_)));
+        let mut strip = Self { logins, ..Self::default() };
         for source in methods.iter().flat_map(|method| &method.from) {
             match source.taken() {
                 Taken::Header(name) => strip.headers.push((name, source.clone())),
@@ -181,16 +186,21 @@ impl Strip {
         strip
     }
 
-    /// `own` are cookies that a method set itself, found out with the request.
-    pub(super) fn note(&self, head: &Parts, own: &[Box<str>], edits: &mut RequestEdits) {
+    /// Sessions of logins are found out with the request: they are credentials whatever let it pass.
+    pub(super) fn note(&self, head: &Parts, methods: &[Method], edits: &mut RequestEdits) {
         let headers = &head.headers;
         // Where it stands behind a prefix, only what has that prefix is a credential of ours.
         let found = self.headers.iter().filter(|(_, source)| source.is_in(headers));
         edits.strip.extend(found.map(|(name, _)| name.clone()));
-        if !(self.cookies.is_empty() && own.is_empty()) && headers.contains_key(COOKIE) {
-            edits.cookies = match own {
+        if (self.logins || !self.cookies.is_empty()) && headers.contains_key(COOKIE) {
+            let logins = methods.iter().filter_map(|method| match &method.kind {
+                MethodKind::Oidc(login) => Some(login.cookies(headers)),
+                _ => None,
+            });
+            let sessions: Vec<Box<str>> = logins.flatten().map(Box::from).collect();
+            edits.cookies = match &sessions[..] {
                 [] => stripped_cookies(headers, &self.cookies),
-                own => stripped_cookies(headers, &[&self.cookies, own].concat()),
+                sessions => stripped_cookies(headers, &[&self.cookies, sessions].concat()),
             };
         }
         if let Some(query) = head.uri.query().filter(|_| !self.parameters.is_empty()) {
@@ -205,7 +215,7 @@ impl MethodKind {
     fn new(name: &str, uid: &str, kind: &ir::MethodKind) -> Result<Self, String> {
         let roots = |error: InvalidRoots| format!("method {name}: {error}");
         Ok(match kind {
-            ir::MethodKind::Jwt(jwt) => Self::Jwt(Jwt::new(name, jwt)),
+            ir::MethodKind::Jwt(jwt) => Self::Jwt(Arc::new(Jwt::new(name, jwt))),
             ir::MethodKind::ApiKey { consumers, from } => Self::ApiKey(ApiKeys::new(consumers, from)),
             ir::MethodKind::Basic { users, realm: _ } => Self::Basic(users.clone()),
             ir::MethodKind::ClientCertificate { rules } => Self::Certificate(Certificates::new(name, rules)),

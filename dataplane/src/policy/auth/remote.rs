@@ -14,14 +14,8 @@ use super::admit::wall;
 use crate::observe::Flags;
 use crate::policy::{Asked, Refusal};
 
-/// What methods and services change beside who the client is.
-#[derive(Debug, Default)]
-pub(super) struct Extras {
-    /// Put into the answer.
-    pub(super) told: Option<Box<HeaderMap>>,
-    /// Cookies of ours, which a backend need not see.
-    pub(super) cookies: Vec<Box<str>>,
-}
+/// What methods and services put into the answer.
+pub(super) type Told = Option<Box<HeaderMap>>;
 
 /// What came of a browser's request under an OpenID Connect method.
 #[derive(Debug)]
@@ -57,7 +51,7 @@ pub(super) async fn oidc(
     login: &portcullis_remote::Login,
     asked: &Asked<'_>,
     vault: &Vault,
-    extras: &mut Extras,
+    told: &mut Told,
 ) -> Result<Login, Reason> {
     let discovered = &login.config().discovered;
     let provider = Provider {
@@ -66,7 +60,6 @@ pub(super) async fn oidc(
         secret: vault.secret(&login.config().client_secret),
     };
     let headers = &asked.head.headers;
-    extras.cookies.extend(login.cookies(headers).into_iter().map(Box::from));
     let request = LoginRequest {
         method: &asked.head.method,
         host: headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
@@ -88,7 +81,7 @@ pub(super) async fn oidc(
     Ok(match step {
         Step::Identified { identity, set_cookies } => {
             if !set_cookies.is_empty() {
-                let told: &mut HeaderMap = extras.told.get_or_insert_default();
+                let told: &mut HeaderMap = told.get_or_insert_default();
                 for cookie in set_cookies {
                     told.append(SET_COOKIE, cookie);
                 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use portcullis_auth::{Cache, Reason};
 use portcullis_expressions::Identity;
 
+use super::flood::Wrong;
 use super::refetch::Refetch;
 use super::slow::Pool;
 
@@ -18,6 +19,8 @@ pub(crate) struct State {
     /// One per worker: its lock is never waited for.
     remembered: Box<[Mutex<Remembered>]>,
     pub(super) slow: Pool,
+    /// For signatures in a flood of wrong ones.
+    pub(super) flooded: Pool,
     pub(crate) refetch: Refetch,
 }
 
@@ -25,6 +28,7 @@ pub(crate) struct State {
 pub(super) struct Remembered {
     pub(super) verified: Cache<Arc<Identity>>,
     pub(super) refused: Cache<Reason>,
+    pub(super) wrong: Wrong,
 }
 
 impl State {
@@ -33,11 +37,14 @@ impl State {
             Mutex::new(Remembered {
                 verified: Cache::new(VERIFIED.0, VERIFIED.1),
                 refused: Cache::new(REFUSED.0, REFUSED.1),
+                wrong: Wrong::default(),
             })
         };
         Self {
             remembered: (0..workers.max(1)).map(|_| remembered()).collect(),
-            slow: Pool::new(workers),
+            // Half of the processors: the other half goes on serving.
+            slow: Pool::new(workers.div_ceil(2)),
+            flooded: Pool::new(workers.div_ceil(4)),
             refetch: Refetch::default(),
         }
     }

@@ -23,7 +23,7 @@ use portcullis_ir as ir;
 use tokio::time::timeout_at;
 
 use super::{Asked, Refusal, RequestEdits};
-use crate::observe::{Flags, flags};
+use crate::observe::{Flags, Said, Tally, flags};
 use ask::{Unanswered, ask};
 use cache::Cache;
 pub(crate) use peek::{ClientGone, Lent, Peek, Tap};
@@ -33,6 +33,7 @@ pub(crate) use peek::{ClientGone, Lent, Peek, Tap};
 pub(crate) struct ExternalProgram {
     auth: ir::ExternalAuth,
     cache: Option<Cache>,
+    tally: Arc<Tally>,
 }
 
 /// The backends that a policy asks, for the slots that they need.
@@ -44,8 +45,10 @@ pub(crate) fn backend_of(external: &ir::ExternalAuth) -> Option<&ir::BackendKey>
 }
 
 impl ExternalProgram {
-    pub(crate) fn compile(auth: &ir::ExternalAuth) -> Self {
-        Self { auth: auth.clone(), cache: auth.cache.as_ref().map(Cache::new) }
+    /// `tally` finds what is counted of a service, by its name.
+    pub(crate) fn compile(auth: &ir::ExternalAuth, tally: impl FnOnce(&str) -> Arc<Tally>) -> Self {
+        let service = backend_of(auth).map_or_else(String::new, |key| format!("{}/{}", key.namespace, key.name));
+        Self { auth: auth.clone(), cache: auth.cache.as_ref().map(Cache::new), tally: tally(&service) }
     }
 
     /// Asks whether the request may go on, and takes what a yes changes of it into `edits`, and of the answer into `told`.
@@ -64,6 +67,7 @@ impl ExternalProgram {
             Ok(verdict) => verdict,
             Err(failed) => {
                 asked.worker.shared.metrics.external_failed.increment();
+                self.tally.said(Said::Nothing);
                 if !failed.may_be_overlooked() || !self.auth.fail_open {
                     return Err(failed.into_refusal());
                 }
@@ -76,11 +80,13 @@ impl ExternalProgram {
         match &*verdict {
             Verdict::Allow(changes) => {
                 metrics.external_allowed.increment();
+                self.tally.said(Said::Yes);
                 take(changes.clone(), edits, told);
                 Ok(())
             }
             Verdict::Deny(denial) => {
                 metrics.external_denied.increment();
+                self.tally.said(Said::No);
                 Err(Box::new(denied(denial)))
             }
         }

@@ -26,6 +26,10 @@ pub(super) const CACHE_ENTRIES: i64 = 10_000;
 /// How long a session lives unless a policy says otherwise.
 const SESSION: Duration = Duration::from_secs(8 * 3600);
 
+/// What may happen on a way that nobody guards.
+const KEYS: &str = "whoever is on the way can put keys of their own in place of the issuer's";
+const SECRETS: &str = "the client's secret and the tokens cross the network in the open";
+
 const ASYMMETRIC: [Algorithm; 10] = [
     Algorithm::RS256,
     Algorithm::RS384,
@@ -47,6 +51,7 @@ impl Compile<'_, '_, '_> {
             (Some(jwks), _) => self.jwks(&format!("{field}.jwks"), jwks)?,
             (None, Some(issuer)) => {
                 check_url(&format!("{field}.issuer"), issuer)?;
+                self.note_plain(&format!("{field}.issuer"), issuer, KEYS);
                 JwtKeys::Issuer(self.source(IssuerSource {
                     insecure: issuer.starts_with("http:"),
                     ..IssuerSource::new(IssuerLocation::Issuer(issuer.as_str().into()), Vec::new())
@@ -115,6 +120,7 @@ impl Compile<'_, '_, '_> {
             _ => return Err(Invalid::new(field, "needs exactly one of uri and backendRef; give one")),
         };
         check_url(&format!("{field}.uri"), &url)?;
+        self.note_plain(field, &url, KEYS);
         let interval = |name: &str, written: &Option<String>, default, bounds| {
             duration_within(&format!("{field}.{name}"), written.as_deref(), default, bounds)
         };
@@ -149,6 +155,7 @@ impl Compile<'_, '_, '_> {
             tls,
         } = written;
         check_url(&format!("{field}.issuer"), issuer)?;
+        self.note_plain(&format!("{field}.issuer"), issuer, SECRETS);
         let roots = self.roots(&format!("{field}.tls"), tls.as_ref())?;
         self.secret(&format!("{field}.clientSecretRef"), &client_secret_ref.name, credentials::client_secret)?;
         let discovered = self.source(IssuerSource {
@@ -223,12 +230,21 @@ impl Compile<'_, '_, '_> {
             cache,
         } = written;
         check_url(&format!("{field}.endpoint"), endpoint)?;
-        let backend = (backend_ref.as_ref()).map(|backend| self.backend(&format!("{field}.backendRef"), backend));
+        self.note_plain(&format!("{field}.endpoint"), endpoint, SECRETS);
+        let url = match backend_ref {
+            None => endpoint.clone(),
+            Some(backend) => {
+                let secure = endpoint.starts_with("https:");
+                let origin = self.origin_of(&format!("{field}.backendRef"), backend, secure)?;
+                let path = http::Uri::try_from(endpoint.as_str()).ok().and_then(|uri| uri.into_parts().path_and_query);
+                format!("{origin}{}", path.as_ref().map_or("/", http::uri::PathAndQuery::as_str))
+            }
+        };
         let roots = self.roots(&format!("{field}.tls"), tls.as_ref())?;
         self.secret(&format!("{field}.clientSecretRef"), &client_secret_ref.name, credentials::client_secret)?;
         let api::CachedAnswers { ttl, max_entries } = cache.clone().unwrap_or_default();
         Ok(Introspection {
-            endpoint: EndpointUrl { url: endpoint.as_str().into(), backend: backend.transpose()?, roots },
+            endpoint: EndpointUrl { url: url.into(), roots },
             client_id: client_id.as_str().into(),
             client_secret: self.shared(&client_secret_ref.name),
             from: sources(&format!("{field}.from"), from, bearer())?,
@@ -297,6 +313,13 @@ impl Compile<'_, '_, '_> {
             None => drop(self.extra.sources.insert(key.clone(), source)),
         }
         key
+    }
+
+    /// Whoever writes `http:` is taken at their word, and told what that means.
+    fn note_plain(&mut self, field: &str, url: &str, what: &str) {
+        if url.starts_with("http:") {
+            self.extra.notes.push(format!("{field} is http: {what}; use https"));
+        }
     }
 
     fn shared(&self, secret: &str) -> CredentialKey {

@@ -9,7 +9,6 @@ use crate::bounds::{
     ALGORITHMS, KEY_SET, LABEL, NAME, POLICY_RULES, POLICY_TEXT, POLICY_VALUES, ROOTS, SUBJECT_ALT_NAME, TOKEN_SOURCES,
     ascending, der, duration, list, nanoseconds, required, span, text,
 };
-use crate::convert::backend::{decode_target, encode_target};
 use crate::convert::credential::{consumer_set, decode_consumer_set};
 use crate::convert::{key, matches};
 use crate::invalid::{At, InvalidResource, Problem};
@@ -254,7 +253,7 @@ fn decode_oidc(oidc: proto::Oidc) -> Result<Oidc, InvalidResource> {
 
 fn encode_introspection(introspection: &Introspection) -> proto::Introspection {
     let Introspection {
-        endpoint: EndpointUrl { url, backend, roots },
+        endpoint: EndpointUrl { url, roots },
         client_id,
         client_secret,
         from,
@@ -267,7 +266,6 @@ fn encode_introspection(introspection: &Introspection) -> proto::Introspection {
     proto::Introspection {
         endpoint: Some(proto::EndpointUrl {
             url: url.to_string(),
-            backend: backend.as_ref().map(encode_target),
             roots: roots.iter().map(|root| root.to_vec()).collect(),
         }),
         client_id: client_id.to_string(),
@@ -293,10 +291,9 @@ fn decode_introspection(introspection: proto::Introspection) -> Result<Introspec
         cache_entries,
         when,
     } = introspection;
-    let decode_endpoint = |proto::EndpointUrl { url, backend, roots }| -> Result<EndpointUrl, InvalidResource> {
+    let decode_endpoint = |proto::EndpointUrl { url, roots }| -> Result<EndpointUrl, InvalidResource> {
         Ok(EndpointUrl {
             url: text(url, LABEL).at("url")?.into(),
-            backend: backend.map(|backend| decode_target(Some(backend))).transpose().at("backend")?,
             roots: list(roots, ROOTS, |root| Ok(der(root)?.into())).at("roots")?,
         })
     };
