@@ -32,7 +32,7 @@ impl Issuer {
     fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let (keys, asked) = (Arc::new(Mutex::new(None)), Arc::new(AtomicUsize::new(0)));
+        let (keys, asked) = (Arc::new(Mutex::new(None::<String>)), Arc::new(AtomicUsize::new(0)));
         let (published, counter) = (Arc::clone(&keys), Arc::clone(&asked));
         // Ends with the process.
         std::thread::spawn(move || {

@@ -370,7 +370,7 @@ impl Exchange<'_, '_> {
         if let Some(mark) = &self.mark {
             mark.put(headers.to_mut());
         }
-        if !self.added.is_empty() {
+        if !self.added.is_nothing() {
             self.added.apply(headers.to_mut());
         }
         h1.send_upgrade(&headers, self.added.extra(), chosen);
