@@ -39,8 +39,8 @@ pub(super) struct Forward<'p> {
     backend: &'p Arc<BackendProgram>,
     /// Of the backend, and of the rule.
     pub(super) filters: [&'p [Filter]; 2],
-    /// None: the target stays as it came.
-    pub(super) target: Option<Uri>,
+    /// None: the target stays as it came. A box, because this is moved about.
+    pub(super) target: Option<Box<Uri>>,
     mirrors: Vec<&'p Arc<BackendProgram>>,
     /// None: the rule knows no sessions.
     session: Option<Box<Session<'p>>>,
@@ -73,7 +73,7 @@ pub(super) fn plan<'p>(
     let own = route::backends(&found).get(index).map_or(&[][..], |weighted| &weighted.filters);
     let filters = [own, &found.rule.route.filters];
     let rewrite = rewrites(&filters).find_map(|rewrite| rewrite.path.as_ref());
-    let target = route::rewritten_target(rewrite, &found, path, uri)?;
+    let target = route::rewritten_target(rewrite, &found, path, uri)?.map(Box::new);
     let mirrors = mirror::due(program, state, index);
     Ok(Forward { found, backend, filters, target, mirrors, session, cors: state.cors_of(index), admitted: None })
 }

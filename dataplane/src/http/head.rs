@@ -114,7 +114,8 @@ fn settle_host(head: &mut Parts, target: &RawTarget, seen: Seen) -> Result<Optio
         (None, RawTarget::Absolute(authority)) => Some(&**authority),
         (None, _) => None,
     };
-    let host = head.headers.get(HOST).cloned();
+    // Among the first, as a rule: found sooner than its name is hashed.
+    let host = head.headers.iter().find(|(name, _)| **name == HOST).map(|(_, host)| host.clone());
     match (host, said) {
         (Some(host), None) => Ok(Some(host)),
         (Some(host), Some(said)) if host.as_bytes() == said.as_bytes() => Ok(Some(host)),

@@ -2,7 +2,7 @@
 
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use pingora_http::RequestHeader;
 use portcullis_ir::{Filter, UrlRewrite};
 
@@ -17,7 +17,7 @@ const UPGRADING: HeaderValue = HeaderValue::from_static("upgrade");
 /// What is the same for every try: filters, host, target.
 pub(super) fn prepare(head: &mut Parts, facts: &Facts, forward: &Forward<'_>, edits: Option<&RequestEdits>) {
     if let Some(target) = &forward.target {
-        head.uri = target.clone();
+        head.uri = Uri::clone(target);
     }
     if let Some(edits) = edits {
         // Before the rule's filters: what the platform takes away, a route's owner may still set.

@@ -5,7 +5,6 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::FutureExt;
-use http::header;
 use pingora_core::protocols::Stream as BoxedStream;
 use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_core::{Error, ErrorType};
@@ -174,7 +173,9 @@ impl Http1 {
     }
 
     fn promised(&self) -> Option<u32> {
-        let value = self.session.get_header(header::HeaderName::from_static("keep-alive"))?.to_str().ok()?;
+        // A head is short: to walk through it is cheaper than to hash a name that is hardly ever there.
+        let headers = &self.session.resp_header()?.headers;
+        let value = headers.iter().find(|(name, _)| name.as_str() == "keep-alive")?.1.to_str().ok()?;
         let timeout = value.split(',').find_map(|part| part.trim().strip_prefix("timeout="))?;
         timeout.trim().parse().ok()
     }
