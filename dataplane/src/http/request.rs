@@ -23,7 +23,7 @@ use super::route::{self, Question};
 use super::timer::Timer;
 use super::upgrade::Tunnel;
 use crate::observe::flags;
-use crate::policy::{self, Admitted, Asked, Lent, Policies, Refusal, Tap};
+use crate::policy::{self, Admitted, Asked, Lent, Refusal, Tap};
 use crate::program::{CompiledCors, Program, RuleState};
 
 /// How long a client may take for what it gets of a broken response.
@@ -114,7 +114,12 @@ async fn answer(conn: &Conn, down: &mut Downstream, given: Given, log: &mut Log,
             let mut peeking = Peeking::new(down, &facts);
             let tap = (facts.body != Body::None).then(|| Tap::new(&mut peeking));
             let asking = Asking { conn, program: &program, head: &head, view: &view, client: &client };
-            Box::pin(asking.admit(policies, tap.as_ref().map(|tap| tap as &dyn Lent), log)).await
+            let asked = asking.asked(tap.as_ref().map(|tap| tap as &dyn Lent), log);
+            match policy::admit_at_once(policies, &asked) {
+                Some(judged) => judged,
+                // A box of its own, so that requests without policies do not carry its state.
+                None => Box::pin(policy::admit(policies, asked)).await,
+            }
         };
         match judged {
             Ok(mut may) => {
@@ -190,7 +195,7 @@ fn locate<'p, 'a>(
     Ok(Located::Rule { view, found })
 }
 
-/// Policies, for the few requests that have any: the future is a box of its own, so that others do not carry its state.
+/// What policies are asked about.
 struct Asking<'a> {
     conn: &'a Conn,
     program: &'a Program,
@@ -199,15 +204,10 @@ struct Asking<'a> {
     client: &'a Client,
 }
 
-impl Asking<'_> {
-    async fn admit(
-        &self,
-        policies: Policies<'_>,
-        body: Option<&dyn Lent>,
-        log: &Log,
-    ) -> Result<Admitted, Box<Refusal>> {
-        let Self { conn, program, head, view, client } = self;
-        let asked = Asked {
+impl<'a> Asking<'a> {
+    fn asked(&self, body: Option<&'a dyn Lent>, log: &Log) -> Asked<'a> {
+        let Self { conn, program, head, view, client } = *self;
+        Asked {
             worker: &conn.worker,
             program,
             info: &conn.info,
@@ -218,8 +218,7 @@ impl Asking<'_> {
             https: client.https,
             body,
             now: log.started(),
-        };
-        policy::admit(policies, asked).await
+        }
     }
 }
 

@@ -103,12 +103,28 @@ pub(crate) struct Admitted {
     pub(crate) note: Option<Box<AuthNote>>,
 }
 
+/// As [`admit`], where nobody has to be waited for: limits alone, that each replica counts for itself. None: somebody may have to.
+pub(crate) fn admit_at_once(policies: Policies<'_>, asked: &Asked<'_>) -> Option<Result<Admitted, Box<Refusal>>> {
+    match policies {
+        Policies { limits: Some(limits), auth: None, external: None, vault: _ } => limit::admit_at_once(limits, asked),
+        _ => None,
+    }
+}
+
 /// # Errors
 /// The answer of the first policy that turns the request away.
 pub(crate) async fn admit(policies: Policies<'_>, asked: Asked<'_>) -> Result<Admitted, Box<Refusal>> {
     let mut admitted = Admitted::default();
+    // What may wait for a store is a box of its own: most limits wait for nobody.
+    let mut late = None;
     if let Some(limits) = policies.limits {
-        limit::admit(limits, limit::Phase::Anyone, &asked, None, &mut admitted).await?;
+        match limit::admit_at_once(limits, &asked) {
+            Some(judged) => admitted = judged?,
+            None => {
+                Box::pin(limit::admit(limits, limit::Phase::Anyone, &asked, None, &mut admitted)).await?;
+                late = Some(limits);
+            }
+        }
     }
     let identity = match policies.auth {
         Some(auth) => auth::admit(auth, policies.vault, &asked, &mut admitted).await?,
@@ -116,10 +132,10 @@ pub(crate) async fn admit(policies: Policies<'_>, asked: Asked<'_>) -> Result<Ad
     };
     if let Some(external) = policies.external {
         let edits = admitted.edits.get_or_insert_default();
-        external.admit(&asked, identity.as_deref(), edits, &mut admitted.response).await?;
+        Box::pin(external.admit(&asked, identity.as_deref(), edits, &mut admitted.response)).await?;
     }
-    if let Some(limits) = policies.limits {
-        limit::admit(limits, limit::Phase::Identified, &asked, identity.as_deref(), &mut admitted).await?;
+    if let Some(limits) = late {
+        Box::pin(limit::admit(limits, limit::Phase::Identified, &asked, identity.as_deref(), &mut admitted)).await?;
     }
     Ok(admitted)
 }
