@@ -13,7 +13,10 @@ instructions() {
   need_bench_tools
   local start=$SECONDS binaries=(bench portcullis-dataplane) arguments
   say "building the release binaries (fat LTO: minutes when cold)"
-  [ "$mode" = gate ] || binaries+=(peer_pingora peer_hyper)
+  if [ "$mode" != gate ]; then
+    need_apt haproxy haproxy
+    binaries+=(peer_pingora peer_hyper)
+  fi
   build_static release "${binaries[@]}"
   say "built in $(elapsed $((SECONDS - start)))"
   arguments=("$mode" --bin-dir "$(static_dir release)" --out "$OUT" --baseline benches/baseline.json)
@@ -27,6 +30,7 @@ OWN_NETWORK='ip link set lo up && ip addr add 10.255.0.1/32 dev lo && exec "$@" 
 
 suite() {
   need_bench_tools
+  need_redis
   local start=$SECONDS peers arguments pair run=() limit
   peers="$(scripts/peers.sh)"
   # The API server of B6 and B8; without it they say that they did not run.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::child::{Launch, Running};
-use crate::client::{self, Shape};
+use crate::client::{self, Script};
 
 /// Requests of the shorter run; the longer has five times as many, still fewer than a connection may carry.
 pub const REQUESTS: usize = 1920;
@@ -21,9 +21,9 @@ const TUNABLES: (&str, &str) =
 
 /// What is sent, and over how many connections at once. With one, every run takes the same path through the event loop and a figure repeats
 /// within 0.1 %; with 64, as the targets are set, how many events a wake-up finds varies, and the figure with it by 1 to 2 %.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Load {
-    pub shape: Shape,
+    pub script: Script,
     pub concurrency: usize,
     /// Of the shorter run.
     pub requests: usize,
@@ -34,19 +34,20 @@ pub async fn per_request(load: Load, mut launch: impl FnMut(&Path) -> anyhow::Re
     let (short_folder, long_folder) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let (short_launch, long_launch) = (launch(short_folder.path())?, launch(long_folder.path())?);
     let (short, long) = tokio::try_join!(
-        serve(&short_launch, load, load.requests, short_folder.path()),
-        serve(&long_launch, load, 5 * load.requests, long_folder.path())
+        serve(&short_launch, &load, load.requests, short_folder.path()),
+        serve(&long_launch, &load, 5 * load.requests, long_folder.path())
     )?;
     difference(short, long, 4 * load.requests)
 }
 
-async fn serve(launch: &Launch, load: Load, requests: usize, folder: &Path) -> anyhow::Result<u64> {
+async fn serve(launch: &Launch, load: &Load, requests: usize, folder: &Path) -> anyhow::Result<u64> {
     let counts = folder.join("cachegrind.out");
     let mut running = start(&launch.program, &launch.arguments, &counts, folder)?;
     running.listening(launch.listen, START).await?;
-    client::ready(launch.listen, load.shape, START).await?;
+    client::ready(launch.listen, &load.script, START).await?;
+    client::introduce(launch.listen, &load.script).await?;
     running.settled(START).await?;
-    client::load(launch.listen, load.shape, load.concurrency, requests).await?;
+    client::load(launch.listen, &load.script, load.concurrency, requests).await?;
     running.cut_off(STOP).await?;
     total(&counts)
 }

@@ -1,6 +1,7 @@
 //! The load: a closed loop over keep-alive HTTP/1.1 connections, an exact number of requests, every answer checked.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -13,6 +14,16 @@ use tokio::time::{Instant, sleep, timeout};
 const WARM: usize = 8;
 /// A request under cachegrind takes about a millisecond; one that takes this long is lost.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Connections over which what is varied is shown for the first time.
+const INTRODUCTIONS: usize = 64;
+
+/// What a run sends: requests in turn, from the beginning again after the last.
+#[derive(Clone, Debug)]
+pub struct Script {
+    turns: Arc<[String]>,
+    introduced: bool,
+}
 
 /// Bytes of one request, the same for every subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +56,49 @@ impl Shape {
     }
 }
 
+impl Script {
+    /// The same request again and again.
+    #[must_use]
+    pub fn repeated(request: String) -> Self {
+        Self { turns: [request].into(), introduced: false }
+    }
+
+    /// Each is sent once before anything counts, so that whoever remembers them has seen them all.
+    #[must_use]
+    pub fn varied(requests: Vec<String>) -> Self {
+        Self { turns: requests.into(), introduced: true }
+    }
+
+    /// For those who remember nothing.
+    #[must_use]
+    pub fn without_introduction(&self) -> Self {
+        Self { introduced: false, ..self.clone() }
+    }
+
+    /// Only the first so many turns.
+    #[must_use]
+    pub fn first(&self, turns: usize) -> Self {
+        Self { turns: self.turns.iter().take(turns).cloned().collect(), ..self.clone() }
+    }
+
+    #[must_use]
+    pub fn is_varied(&self) -> bool {
+        self.turns.len() > 1
+    }
+
+    /// The request of a turn.
+    #[must_use]
+    pub fn at(&self, turn: usize) -> &str {
+        self.turns.get(turn % self.turns.len().max(1)).map_or("", String::as_str)
+    }
+}
+
+impl From<Shape> for Script {
+    fn from(shape: Shape) -> Self {
+        Self::repeated(shape.bytes())
+    }
+}
+
 /// The path prefix of route number `route`.
 #[must_use]
 pub fn prefix(route: usize) -> String {
@@ -52,11 +106,10 @@ pub fn prefix(route: usize) -> String {
 }
 
 /// Asks until the answer is 200. What answers 404 or 503 for a while has not loaded its routes yet.
-pub async fn ready(address: SocketAddr, shape: Shape, limit: Duration) -> anyhow::Result<()> {
+pub async fn ready(address: SocketAddr, script: &Script, limit: Duration) -> anyhow::Result<()> {
     let deadline = Instant::now() + limit;
-    let request = shape.bytes();
     loop {
-        let outcome = one(address, &request).await;
+        let outcome = one(address, script.at(0)).await;
         match outcome {
             Ok(()) => return Ok(()),
             Err(error) if Instant::now() > deadline => return Err(error.context("no 200 before the deadline")),
@@ -71,19 +124,32 @@ async fn one(address: SocketAddr, request: &str) -> anyhow::Result<()> {
     connection.exchange(request).await
 }
 
+/// Shows every request once, where somebody is to remember them.
+pub async fn introduce(address: SocketAddr, script: &Script) -> anyhow::Result<()> {
+    if script.introduced {
+        exchange(address, script, INTRODUCTIONS, script.turns.len().div_ceil(INTRODUCTIONS)).await?;
+    }
+    Ok(())
+}
+
 /// Sends `requests` requests over so many connections after warming them, and fails on anything but 200 with a whole body.
-pub async fn load(address: SocketAddr, shape: Shape, concurrency: usize, requests: usize) -> anyhow::Result<()> {
+pub async fn load(address: SocketAddr, script: &Script, concurrency: usize, requests: usize) -> anyhow::Result<()> {
     ensure!(
         requests.is_multiple_of(concurrency),
         "{requests} requests cannot be shared evenly by {concurrency} connections"
     );
+    exchange(address, script, concurrency, WARM + requests / concurrency).await
+}
+
+/// So many requests on each connection; together they take the script's turns one after the other.
+async fn exchange(address: SocketAddr, script: &Script, concurrency: usize, each: usize) -> anyhow::Result<()> {
     let mut connections = JoinSet::new();
-    for _ in 0..concurrency {
-        let request = shape.bytes();
+    for first in 0..concurrency {
+        let script = script.clone();
         connections.spawn(async move {
             let mut connection = Connection::open(address).await?;
-            for _ in 0..WARM + requests / concurrency {
-                connection.exchange(&request).await?;
+            for turn in 0..each {
+                connection.exchange(script.at(first + turn * concurrency)).await?;
             }
             anyhow::Ok(())
         });

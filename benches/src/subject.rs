@@ -10,6 +10,8 @@ use anyhow::{Context, ensure};
 use crate::cachegrind::{Load, REQUESTS};
 use crate::child::{Launch, Running, free_address};
 use crate::client::{self, Shape};
+use crate::peers::{Peer, Programs};
+use crate::policies::Case;
 use crate::{cachegrind, memory, nginx, ours};
 
 /// Connections of the load that B1's limits are set for.
@@ -33,15 +35,23 @@ impl Bench {
         match (bench, variant) {
             ("b1", "") => self.ours(None, AT_ONCE).await,
             ("b1", peer) => {
-                self.peer(peer, Load { shape: Shape::Plain, concurrency: AT_ONCE, requests: REQUESTS }).await
+                self.peer(peer, Load { script: Shape::Plain.into(), concurrency: AT_ONCE, requests: REQUESTS }).await
             }
             ("b1_single", "") => self.ours(None, 1).await,
             ("b1_single", peer) => {
-                self.peer(peer, Load { shape: Shape::Plain, concurrency: 1, requests: REQUESTS }).await
+                self.peer(peer, Load { script: Shape::Plain.into(), concurrency: 1, requests: REQUESTS }).await
             }
             ("b2", routes) if key.contains('@') => self.ours(Some(routes.parse()?), 1).await,
             ("b2", peer) => {
-                self.peer(peer, Load { shape: Shape::Routed { route: 1 }, concurrency: 1, requests: REQUESTS }).await
+                self.peer(peer, Load { script: Shape::Routed { route: 1 }.into(), concurrency: 1, requests: REQUESTS })
+                    .await
+            }
+            ("b3", variant) => self.policy(Peer::Ours, variant, &auth_cases()?).await,
+            ("b4", variant) if key.contains('@') => self.policy(Peer::Ours, variant, &limit_cases()).await,
+            ("b4", variant) => {
+                let (name, case) = variant.split_once('_').unwrap_or((variant, ""));
+                let peer = if name == "nginx" { Peer::Nginx } else { Peer::Haproxy };
+                self.policy(peer, if case == "limit" { "local" } else { "none" }, &limit_cases()).await
             }
             ("b7", routes) => Ok(self.apply(routes).await?.0),
             ("b7_bytes", _) => self.apply("5000").await?.1,
@@ -50,10 +60,17 @@ impl Bench {
         }
     }
 
+    async fn policy(&self, peer: Peer, variant: &str, cases: &[(&str, Case)]) -> anyhow::Result<f64> {
+        self.present("portcullis-dataplane")?;
+        let (_, case) = cases.iter().find(|(name, _)| *name == variant).context("no such case")?;
+        let programs = Programs { binaries: self.binaries.clone(), envoy: None, traefik: None, cluster: false };
+        case.instructions(&programs, peer, self.upstream).await
+    }
+
     async fn ours(&self, routes: Option<usize>, concurrency: usize) -> anyhow::Result<f64> {
         self.present("portcullis-dataplane")?;
         let shape = routes.map_or(Shape::Plain, |route| Shape::Routed { route });
-        cachegrind::per_request(Load { shape, concurrency, requests: REQUESTS }, |folder| {
+        cachegrind::per_request(Load { script: shape.into(), concurrency, requests: REQUESTS }, |folder| {
             ours::data_plane(&self.binaries, folder, self.upstream, routes)
         })
         .await
@@ -92,7 +109,7 @@ impl Bench {
         let launch = ours::data_plane(&self.binaries, folder.path(), self.upstream, Some(routes))?;
         let mut running = Running::start(&launch.program, &launch.arguments, &[], folder.path())?;
         running.listening(launch.listen, START).await?;
-        client::ready(launch.listen, Shape::Routed { route: routes }, START).await?;
+        client::ready(launch.listen, &Shape::Routed { route: routes }.into(), START).await?;
         let resident = memory::settled(&running).await?;
         running.stop(STOP).await?;
         Ok(resident)
@@ -103,4 +120,15 @@ impl Bench {
         ensure!(Path::new(&path).exists(), "{} is not built", path.display());
         Ok(())
     }
+}
+
+fn auth_cases() -> anyhow::Result<Vec<(&'static str, Case)>> {
+    let [none, jwt] = Case::token(0)?;
+    let [key_none, key] = Case::key();
+    Ok(vec![("none", none), ("jwt", jwt), ("key_none", key_none), ("key", key)])
+}
+
+fn limit_cases() -> Vec<(&'static str, Case)> {
+    let [none, local, told] = Case::limit();
+    vec![("none", none), ("local", local), ("told", told)]
 }

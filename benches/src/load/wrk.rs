@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use tokio::process::Command;
 
-use super::Ask;
+use super::{Ask, Cycle};
 use crate::peers::LOAD_CORE;
 
 /// What one window found.
@@ -15,6 +15,8 @@ pub struct Window {
     pub requests: u64,
     /// Answers that were not 2xx or 3xx, and everything that went wrong with a socket.
     pub errors: u64,
+    /// Of the errors, answers.
+    pub not_ok: u64,
     pub rps: f64,
     pub p50_ms: f64,
     pub p99_ms: f64,
@@ -34,7 +36,14 @@ pub fn start(ask: &Ask, connections: usize, time: Duration) -> anyhow::Result<to
     for (name, value) in &ask.headers {
         command.arg("-H").arg(format!("{name}: {value}"));
     }
-    command.arg(ask.url()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    if let Some(Cycle { script, .. }) = &ask.cycle {
+        command.arg("-s").arg(script);
+    }
+    command.arg(ask.url());
+    if let Some(Cycle { header, values, place, .. }) = &ask.cycle {
+        command.arg("--").arg(header).arg(values).arg(place);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command.spawn().context("wrk is missing: scripts/peers.sh installs it")
 }
 
@@ -55,6 +64,7 @@ fn parse(text: &str) -> Option<Window> {
     Some(Window {
         requests,
         errors: not_ok + sockets.sum::<u64>(),
+        not_ok,
         rps: line("Requests/sec:")?.trim().parse().ok()?,
         p50_ms: milliseconds(line("50%")?)?,
         p99_ms: milliseconds(line("99%")?)?,
@@ -92,13 +102,14 @@ mod tests {
     #[test]
     fn its_words_are_understood() {
         let clean = parse(&format!("{TEXT}Requests/sec:  34200.00\nTransfer/sec:      7.00MB\n")).unwrap();
-        assert_eq!(clean, Window { requests: 68400, errors: 0, rps: 34200.0, p50_ms: 1.7, p99_ms: 0.812 });
+        assert_eq!(clean, Window { requests: 68400, errors: 0, not_ok: 0, rps: 34200.0, p50_ms: 1.7, p99_ms: 0.812 });
     }
 
     #[test]
     fn every_kind_of_error_counts() {
         let words = "  Socket errors: connect 1, read 2, write 0, timeout 4\n  Non-2xx or 3xx responses: 10\nRequests/sec: 1.0\n";
-        assert_eq!(parse(&format!("{TEXT}{words}")).unwrap().errors, 17);
+        let window = parse(&format!("{TEXT}{words}")).unwrap();
+        assert_eq!((window.errors, window.not_ok), (17, 10));
         assert_eq!(parse("nothing"), None);
     }
 }

@@ -1,6 +1,7 @@
 //! The proxies that are measured: how each is started, changed while it runs, and named with its version.
 
 mod ours;
+mod policies;
 pub mod setup;
 pub mod stream;
 mod tls;
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 pub use ours::{LiveDataPlane, route, snapshot_of};
-pub use setup::{RouteSetup, Setup, TargetSetup, TlsFiles, Upstream};
+pub use setup::{AuthSetup, FleetSetup, JwtSetup, LimitSetup, RouteSetup, Setup, TargetSetup, TlsFiles, Upstream};
 pub use tls::{NAME, TlsMaterial, client_config};
 pub use versions::versions;
 
@@ -221,19 +222,36 @@ mod tests {
         Setup { tls: Some(tls), ..Setup::routed(listen, upstream, 3) }
     }
 
+    fn rendered(peer: Peer, setup: &Setup) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        launch(&programs(), peer, setup, folder.path()).unwrap();
+        let files = fs::read_dir(folder.path()).unwrap();
+        files.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect()
+    }
+
     #[test]
     fn every_template_fits_what_it_is_filled_with() {
         for peer in ALL {
-            let folder = tempfile::tempdir().unwrap();
-            launch(&programs(), peer, &setup(), folder.path()).unwrap();
-            let files: Vec<String> = fs::read_dir(folder.path())
-                .unwrap()
-                .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
-                .collect();
-            let whole = files.concat();
+            let whole = rendered(peer, &setup());
             for part in ["/service-00003", "1080", "1081"] {
                 assert!(whole.contains(part), "{} says nothing of {part}:\n{whole}", peer.name());
             }
+        }
+    }
+
+    #[test]
+    fn policies_stand_in_the_configuration_of_every_peer_that_has_them_and_only_when_asked_for() {
+        let jwt = JwtSetup { keys: "{\"keys\":[]}".to_owned(), algorithm: portcullis_ir::Algorithm::RS256, cache: 77 };
+        let with = Setup { auth: Some(AuthSetup::Jwt(jwt)), limit: Some(LimitSetup::local()), ..setup() };
+        let limits = [
+            (Peer::Nginx, "limit_req zone"),
+            (Peer::Haproxy, "stick-table"),
+            (Peer::EnvoyList, "local_ratelimit"),
+            (Peer::EnvoyTree, "jwt_cache_size: 77"),
+        ];
+        for (peer, part) in limits {
+            assert!(rendered(peer, &with).contains(part), "{} has no {part}", peer.name());
+            assert!(!rendered(peer, &setup()).contains(part), "{} has {part} unasked", peer.name());
         }
     }
 

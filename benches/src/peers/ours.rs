@@ -19,7 +19,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::stream::Publishing;
-use super::{PROXY_CORE, RouteSetup, START, Setup, TlsFiles};
+use super::{PROXY_CORE, RouteSetup, START, Setup, TlsFiles, policies};
 use crate::child::{Launch, Running, free_address};
 
 /// The shipped data plane over a snapshot file.
@@ -80,11 +80,14 @@ pub fn snapshot_of(setup: &Setup) -> anyhow::Result<Snapshot> {
         hostname: HostPattern::Any,
         protocol,
         proxy_protocol: false,
-        limits: None,
-        auth: None,
+        limits: setup.limit.as_ref().map(policies::limits),
+        auth: setup.auth.as_ref().map(policies::auth),
         external: Vec::new(),
     };
     snapshot.insert(Resource::Listener(Arc::new(listener)));
+    for resource in policies::resources(setup.auth.as_ref(), setup.limit.as_ref()) {
+        snapshot.insert(resource);
+    }
     for upstream in &setup.upstreams {
         let key = backend_key(&upstream.name);
         let backend = Backend {

@@ -133,7 +133,7 @@ impl Proxy {
     }
 
     async fn answers(self) -> anyhow::Result<Self> {
-        crate::client::ready(self.setup().listen, crate::client::Shape::Plain, Duration::from_secs(60)).await?;
+        crate::client::ready(self.setup().listen, &crate::client::Shape::Plain.into(), Duration::from_secs(60)).await?;
         Ok(self)
     }
 

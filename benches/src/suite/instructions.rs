@@ -12,7 +12,7 @@ const MANY: usize = 1_920;
 
 /// Why there are none is told, and the line goes on without.
 pub(super) async fn plain(programs: &Programs, peer: Peer, upstream: SocketAddr) -> Option<f64> {
-    let load = Load { shape: Shape::Plain, concurrency: 64, requests: MANY };
+    let load = Load { script: Shape::Plain.into(), concurrency: 64, requests: MANY };
     told(
         peer,
         cachegrind::per_request(load, |folder| {
@@ -25,7 +25,7 @@ pub(super) async fn plain(programs: &Programs, peer: Peer, upstream: SocketAddr)
 /// In a table of `routes`, asking for the last.
 pub(super) async fn routed(programs: &Programs, peer: Peer, upstream: SocketAddr, routes: usize) -> Option<f64> {
     let requests = if peer == Peer::EnvoyList && routes > 100 { FEW } else { MANY };
-    let load = Load { shape: Shape::Routed { route: routes }, concurrency: 1, requests };
+    let load = Load { script: Shape::Routed { route: routes }.into(), concurrency: 1, requests };
     told(
         peer,
         cachegrind::per_request(load, |folder| {

@@ -9,6 +9,10 @@
 mod b1;
 mod b10;
 mod b2;
+mod b3;
+mod b4;
+mod b4_global;
+mod b5;
 mod b6;
 mod b7;
 mod b8;
@@ -73,6 +77,9 @@ pub async fn one(key: &str, programs: &Programs, effort: Effort) -> Findings {
     let outcome = match key {
         "b1" => b1::run(programs, effort, into).await,
         "b2" => b2::run(programs, effort, into).await,
+        "b3" => b3::run(programs, effort, into).await,
+        "b4" => b4::run(programs, effort, into).await,
+        "b5" => b5::run(programs, effort, into).await,
         "b6" => b6::run(programs, effort, into).await,
         "b7" => b7::run(programs, effort, into).await,
         "b8" => b8::run(programs, effort, into).await,

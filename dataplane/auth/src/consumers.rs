@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use imbl::GenericHashMap;
 use imbl::shared_ptr::DefaultSharedPtr;
@@ -22,6 +23,8 @@ const MAX_SLOW: usize = 64;
 pub struct ConsumerSet {
     by_hash: GenericHashMap<[u8; 32], Holders, BuildHasherDefault<Prefix>, DefaultSharedPtr>,
     slow: BTreeMap<CredentialKey, (Vec<PasswordHash>, Arc<Identity>)>,
+    /// No two states of any set have the same.
+    version: u64,
     /// Of what `slow` holds.
     slow_id: [u8; 32],
 }
@@ -70,9 +73,11 @@ impl ConsumerSet {
             self.slow.insert(key.clone(), (slow, identity));
             self.note_slow();
         }
+        self.version = next_version();
     }
 
     pub(crate) fn remove(&mut self, key: &CredentialKey, hashes: &[ApiKeyHash]) {
+        self.version = next_version();
         for hash in hashes {
             let ApiKeyHash::Sha256(hash) = hash else { continue };
             let Some(Holders(holders)) = self.by_hash.get_mut(hash) else { continue };
@@ -103,6 +108,13 @@ impl ConsumerSet {
         }
     }
 
+    /// Another one whenever anything about the set has changed: what was recognised by it is not looked for under the next.
+    pub fn id(&self) -> [u8; 32] {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&self.version.to_ne_bytes());
+        id
+    }
+
     /// Another one whenever a slow key is added, removed or changes its consumer.
     pub fn slow_id(&self) -> &[u8; 32] {
         &self.slow_id
@@ -125,6 +137,11 @@ impl ConsumerSet {
             .collect();
         self.slow_id = sha256(&[parts.concat().as_bytes()]);
     }
+}
+
+fn next_version() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl fmt::Debug for ConsumerSet {

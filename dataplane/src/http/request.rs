@@ -127,8 +127,17 @@ async fn answer(conn: &Conn, down: &mut Downstream, given: Given, log: &mut Log,
     log.rule = Some(std::sync::Arc::clone(found.rule));
     let rest = Rest { conn, program: &program, found, facts: &facts, client: &client };
     if let Some(policies) = program.policies(&found) {
-        // A box of its own, so that requests without policies do not carry its state.
-        return Box::pin(rest.judge(policies, head, admitted, down, log, timer)).await;
+        let asked = rest.asked(&head, &view, None, log);
+        let at_once = if admitted.is_none() { policy::admit_at_once(policies, &asked) } else { None };
+        match at_once {
+            Some(Ok(may)) => admitted = may.boxed(),
+            Some(Err(refusal)) => {
+                let wishes = wishes(&facts, &head, found.rule.payload.any_cors(), None);
+                return turn_away(down, &refusal, &wishes, log).await;
+            }
+            // A box of its own, so that requests without policies do not carry its state.
+            None => return Box::pin(rest.judge(policies, head, admitted, down, log, timer)).await,
+        }
     }
     let decided = rest.decide(&head, &view);
     rest.carry_out(decided, head, admitted, down, log, timer).await

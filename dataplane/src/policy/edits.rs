@@ -65,6 +65,15 @@ impl RequestEdits {
         if remove.is_empty() && strip.is_empty() {
             return;
         }
+        // As they are written, which is how nearly all come.
+        for name in remove.iter().chain(strip) {
+            headers.remove(name);
+        }
+        // Any other spelling has a `_`, there or here.
+        let folds = |name: &HeaderName| name.as_str().as_bytes().contains(&b'_');
+        if !headers.keys().any(folds) && !remove.iter().chain(strip).any(folds) {
+            return;
+        }
         let spoofed: Vec<HeaderName> = (headers.keys())
             .filter(|name| remove.iter().chain(strip).any(|other| folds_to(name, other)))
             .cloned()

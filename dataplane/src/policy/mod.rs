@@ -135,6 +135,14 @@ pub(crate) async fn admit_first(services: &[Arc<ExternalProgram>], asked: Asked<
     Ok(admitted)
 }
 
+/// As [`admit`], where nobody has to be waited for: limits alone, that each replica counts for itself. None: somebody may have to.
+pub(crate) fn admit_at_once(policies: Policies<'_>, asked: &Asked<'_>) -> Option<Result<Admitted, Box<Refusal>>> {
+    match policies {
+        Policies { limits: Some(limits), auth: None, external: None, vault: _ } => limit::admit_at_once(limits, asked),
+        _ => None,
+    }
+}
+
 /// `admitted` is what was settled before the request's rule was found.
 ///
 /// # Errors
@@ -144,8 +152,16 @@ pub(crate) async fn admit(
     asked: Asked<'_>,
     mut admitted: Admitted,
 ) -> Result<Admitted, Box<Refusal>> {
+    // What may wait for a store is a box of its own: most limits wait for nobody.
+    let mut late = None;
     if let Some(limits) = policies.limits {
-        limit::admit(limits, limit::Phase::Anyone, &asked, None, &mut admitted).await?;
+        match limit::admit_at_once(limits, &asked) {
+            Some(judged) => admitted.limits = judged?.limits,
+            None => {
+                Box::pin(limit::admit(limits, limit::Phase::Anyone, &asked, None, &mut admitted)).await?;
+                late = Some(limits);
+            }
+        }
     }
     let identity = match policies.auth {
         Some(auth) => auth::admit(auth, policies.vault, &asked, &mut admitted).await?,
@@ -153,10 +169,10 @@ pub(crate) async fn admit(
     };
     if let Some(external) = policies.external {
         let edits = admitted.edits.get_or_insert_default();
-        external.admit(&asked, identity.as_deref(), edits, &mut admitted.response).await?;
+        Box::pin(external.admit(&asked, identity.as_deref(), edits, &mut admitted.response)).await?;
     }
-    if let Some(limits) = policies.limits {
-        limit::admit(limits, limit::Phase::Identified, &asked, identity.as_deref(), &mut admitted).await?;
+    if let Some(limits) = late {
+        Box::pin(limit::admit(limits, limit::Phase::Identified, &asked, identity.as_deref(), &mut admitted)).await?;
     }
     Ok(admitted)
 }

@@ -137,3 +137,24 @@ fn a_slow_hash_is_tried_and_bounded() {
     assert_eq!(*vault.consumers(&set("keys")).unwrap().slow_id(), id, "what was verified stays verified");
     assert_eq!(who(&vault, "keys", "fast"), Ok("fast".into()));
 }
+
+#[test]
+fn no_two_states_of_a_set_have_the_same_id_and_one_that_did_not_change_keeps_its_own() {
+    let mut vault = Vault::default();
+    let mut ids = Vec::new();
+    let mut before = None;
+    for keys in [vec![hash("old")], vec![hash("new")], vec![hash("old")]] {
+        let after = consumer("c", &["keys"], keys);
+        vault.apply(&[change(before, Some(after.clone()))]);
+        vault.apply(&[change(None, Some(consumer("d", &["others"], vec![hash("d")])))]);
+        ids.extend(["keys", "others"].map(|name| vault.consumers(&set(name)).unwrap().id()));
+        before = Some(after);
+    }
+    let kept = vault.clone();
+    vault.apply(&[change(None, Some(consumer("e", &["others"], vec![hash("e")])))]);
+    let same = vault.consumers(&set("keys")).unwrap().id();
+    assert_eq!(same, kept.consumers(&set("keys")).unwrap().id(), "another set was edited");
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 6);
+}

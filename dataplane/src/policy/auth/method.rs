@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use portcullis_auth::{
-    ApiKeys, Basic, Certificates, Found, Jwt, Kept, KeySet, Reason, Recognised, SlowCheck, Source, Vault, Verified,
+    ApiKeys, Basic, Certificates, ConsumerSet, Found, Jwt, Kept, KeySet, Reason, Recognised, SlowCheck, Source, Vault,
+    Verified,
 };
 use portcullis_expressions::Identity;
 use portcullis_ir::{CredentialKey, JwtKeys};
@@ -195,8 +196,13 @@ async fn api_key(
     now: Now,
 ) -> Result<Arc<Identity>, Reason> {
     let set = vault.consumers(keys.consumers());
+    // A hash that says who it is costs more than all the rest; what it said of this very set is remembered, as it is of tokens.
+    let context = set.map(ConsumerSet::id).unwrap_or_default();
+    if let Some(known) = state(asked).remembered(asked.worker.id).verified.get(&context, key, now.wall) {
+        return Ok(known);
+    }
     match (keys.recognise(set, key)?, set) {
-        (Recognised::Consumer(identity), _) => Ok(identity),
+        (Recognised::Consumer(identity), _) => conclude(Some(identity), Reason::UnknownApiKey, asked, &context, key),
         (Recognised::Slow, Some(set)) => {
             let fingerprint = ApiKeys::fingerprint(key);
             if let Some(known) = recall(asked, set.slow_id(), &fingerprint, now) {
@@ -224,7 +230,8 @@ pub(super) fn verified_leaf<'a>(asked: &Asked<'a>) -> Option<&'a [u8]> {
 }
 
 async fn off_the_worker(check: SlowCheck, asked: &Asked<'_>) -> Result<Option<Arc<Identity>>, Reason> {
-    state(asked).slow.run(move || check.run()).await
+    // Boxed, so that all the others do not carry its state.
+    Box::pin(state(asked).slow.run(move || check.run())).await
 }
 
 /// What was found out about the credential before.

@@ -80,6 +80,45 @@ pub(crate) async fn admit(
     Ok(())
 }
 
+/// What most limits are: as [`admit`], without a word to anybody else. None: something has to be waited for.
+pub(crate) fn admit_at_once(program: &LimitProgram, asked: &Asked<'_>) -> Option<Result<Admitted, Box<Refusal>>> {
+    if !program.immediate {
+        return None;
+    }
+    let facts = asked.facts(None);
+    let round = program.rules.round(limits::Phase::Early, &facts);
+    if let Some(rule) = round.denied {
+        rule.counters.tally.limited.increment();
+        return Some(Err(answer::denied(rule)));
+    }
+    let mut claims: SmallVec<[Claim<'_>; 4]> = SmallVec::new();
+    for applied in &round.applied {
+        claims.extend(applied.claims(Book::Own));
+    }
+    let mut standings = Standings::new();
+    let charged = limits::charge(&claims, program.time(asked.now), &mut standings);
+    if let Err(refused) = charged {
+        let settled = all_settled(&round, &standings);
+        let which = answer::owner(&settled, refused.claim);
+        return Some(Err(answer::refused(&settled, which, refused.standing.retry)));
+    }
+    let mut admitted = Admitted::default();
+    for applied in &round.applied {
+        applied.rule.counters.tally.allowed.increment();
+    }
+    if program.tells {
+        answer::tell(&all_settled(&round, &standings), &mut admitted);
+    }
+    Some(Ok(admitted))
+}
+
+fn all_settled<'p>(round: &Round<'p>, standings: &Standings) -> AllSettled<'p> {
+    let each = round.applied.iter().map(|applied| Settled { applied: *applied, standings: Standings::new() });
+    let mut settled: AllSettled<'p> = each.collect();
+    answer::distribute(standings, &mut settled);
+    settled
+}
+
 /// All rules that are enforced, or the refusal of one: then none has counted.
 async fn settle<'p>(
     program: &'p LimitProgram,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use portcullis_ir::{self as ir, LimitScope};
-use portcullis_limits::{Program, Shape, Time};
+use portcullis_limits::{Phase, Program, Rule, Shape, Time};
 
 use super::State;
 use super::store;
@@ -23,6 +23,10 @@ pub(crate) struct LimitProgram {
     pub(super) fleets: Box<[Option<Fleet>]>,
     /// A quota of the calendar is among the limits.
     calendar: bool,
+    /// Every rule is enforced, counted by this replica for itself, and asks nothing of identity: nobody has to be waited for.
+    pub(super) immediate: bool,
+    /// Clients are told where they stand.
+    pub(super) tells: bool,
     state: Arc<State>,
 }
 
@@ -43,7 +47,10 @@ impl LimitProgram {
         let fleets = fleets.collect();
         let shapes = rules.rules().iter().flat_map(|rule| rule.plans()).flat_map(|(_, plan)| &plan.shapes);
         let calendar = shapes.into_iter().any(|shape| matches!(shape, Shape::Calendar(_)));
-        let program = Arc::new(Self { rules, fleets, calendar, state: Arc::clone(state) });
+        let alone = |rule: &Rule| !rule.shadow && matches!(rule.scope, LimitScope::Replica);
+        let immediate = rules.phase(Phase::Late).is_empty() && rules.rules().iter().all(alone);
+        let tells = rules.rules().iter().any(|rule| rule.response.headers != ir::LimitHeaders::None);
+        let program = Arc::new(Self { rules, fleets, calendar, immediate, tells, state: Arc::clone(state) });
         state.compiled(&program);
         program
     }
