@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn of_a_set_only_what_is_public_and_usable_is_kept() {
-        let (modulus, x) = ("v".repeat(342), "x".repeat(42) + "w");
+        let (modulus, x) = ("v".repeat(341) + "w", "x".repeat(42) + "w");
         let set = json!({ "keys": [
             { "kty": "RSA", "n": modulus, "e": "AQAB", "kid": "a", "d": "secret", "x5c": ["MII"], "use": "sig" },
             { "kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "short" },

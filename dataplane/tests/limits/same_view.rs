@@ -147,7 +147,7 @@ async fn whatever_a_request_looks_like_its_route_and_its_limits_see_the_same() {
         *seen.entry(routed).or_default() += 1;
     }
     println!("{seen:?}");
-    assert!(["one", "two", "rest"].iter().all(|route| seen[*route] >= 100), "{seen:?}");
+    assert!(["one", "two", "rest"].iter().all(|route| seen[*route] >= 30), "{seen:?}");
 }
 
 #[tokio::test]
