@@ -28,7 +28,8 @@ pub(super) struct Log {
     /// Of a call that was answered, by a backend or by us.
     pub(super) grpc_status: Option<u8>,
     pub(super) flags: Flags,
-    /// A box, since most requests have no policies.
+    pub(super) auth: Option<Box<AuthNote>>,
+    /// A box, since most requests are not turned away.
     judged: Option<Box<Judged>>,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
@@ -39,13 +40,11 @@ pub(super) struct Log {
     pub(super) answered_at: Option<Instant>,
 }
 
-/// What policies said of a request.
+/// The rule of a policy that turned a request away, and one that would have if it were not in shadow mode.
 #[derive(Debug, Default)]
 pub(super) struct Judged {
-    /// The rule of a policy that turned it away, and one that would have if it were not in shadow mode.
     pub(super) denied_by: Option<Box<str>>,
     pub(super) shadowed_by: Option<Box<str>>,
-    pub(super) auth: Option<Box<AuthNote>>,
 }
 
 /// What a request calls itself.
@@ -70,6 +69,7 @@ impl Log {
             status: 0,
             grpc_status: None,
             flags: Flags::NONE,
+            auth: None,
             judged: None,
             bytes_in: 0,
             bytes_out: 0,
@@ -134,7 +134,7 @@ impl Log {
             client: request.map_or(conn.info.client, |request| request.client),
             sni: conn.info.tls.as_ref().and_then(|tls| tls.sni.as_deref()),
             client_identity: conn.info.tls.as_ref().and_then(|tls| tls.client.as_ref()),
-            auth: judged.and_then(|judged| judged.auth.as_deref()),
+            auth: self.auth.as_deref(),
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             attempts: self.attempts,

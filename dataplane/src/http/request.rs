@@ -24,7 +24,7 @@ use super::route::{self, Question};
 use super::timer::Timer;
 use super::upgrade::Tunnel;
 use crate::observe::flags;
-use crate::policy::{self, Admitted, Asked, Lent, Policies, Tap};
+use crate::policy::{self, Admitted, Asked, Lent, Policies, Refusal, Tap};
 use crate::program::{Program, RuleState};
 
 /// How long a client may take for what it gets of a broken response.
@@ -127,8 +127,10 @@ async fn answer(conn: &Conn, down: &mut Downstream, given: Given, log: &mut Log,
     log.rule = Some(std::sync::Arc::clone(found.rule));
     let rest = Rest { conn, program: &program, found, facts: &facts, client: &client };
     if let Some(policies) = program.policies(&found) {
-        let asked = rest.asked(&head, &view, None, log);
-        let at_once = if admitted.is_none() { policy::admit_at_once(policies, &asked) } else { None };
+        let at_once = match admitted {
+            None => policy::admit_at_once(policies, &rest.asked(&head, &view, None, log)),
+            Some(_) => None,
+        };
         match at_once {
             Some(Ok(may)) => admitted = may.boxed(),
             Some(Err(refusal)) => {
@@ -136,7 +138,13 @@ async fn answer(conn: &Conn, down: &mut Downstream, given: Given, log: &mut Log,
                 return turn_away(down, &refusal, &wishes, log).await;
             }
             // A box of its own, so that requests without policies do not carry its state.
-            None => return Box::pin(rest.judge(policies, head, admitted, down, log, timer)).await,
+            None => match Box::pin(rest.admit(policies, &head, &view, admitted, down, log)).await {
+                Ok(settled) => admitted = settled,
+                Err(refusal) => {
+                    let wishes = wishes(&facts, &head, found.rule.payload.any_cors(), None);
+                    return turn_away(down, &refusal, &wishes, log).await;
+                }
+            },
         }
     }
     let decided = rest.decide(&head, &view);
@@ -157,42 +165,34 @@ struct Rest<'a> {
 type Settled = Option<Box<Admitted>>;
 
 impl<'a> Rest<'a> {
-    /// Under policies. `admitted` is what was settled before the rule was found.
-    async fn judge(
+    /// What policies say, some of which may have to be waited for. `admitted` is what was settled before the rule was found.
+    async fn admit(
         self,
         policies: Policies<'_>,
-        head: Box<Parts>,
+        head: &Parts,
+        view: &View<'_>,
         admitted: Settled,
         down: &mut Downstream,
         log: &mut Log,
-        timer: &mut Timer,
-    ) -> Answered {
-        let Self { facts, found, .. } = self;
-        let mut scratch = String::new();
-        let view = match View::of(&head, facts, &mut scratch) {
-            Ok(view) => view,
-            Err(failure) => return refuse(down, &failure, &wishes(facts, &head, None, None), log).await,
-        };
+    ) -> Result<Settled, Box<Refusal>> {
         let admitted = admitted.map(|admitted| *admitted).unwrap_or_default();
         let judged = {
-            let mut peeking = Peeking::new(down, facts);
-            let tap = (facts.body != Body::None).then(|| Tap::new(&mut peeking));
-            let asked = self.asked(&head, &view, tap.as_ref().map(|tap| tap as &dyn Lent), log);
+            let mut peeking = Peeking::new(down, self.facts);
+            let tap = (self.facts.body != Body::None).then(|| Tap::new(&mut peeking));
+            let asked = self.asked(head, view, tap.as_ref().map(|tap| tap as &dyn Lent), log);
             policy::admit(policies, asked, admitted).await
         };
         match judged {
             Ok(mut may) => {
-                if may.shadowed.is_some() || may.note.is_some() {
-                    let judged = log.judged();
-                    (judged.shadowed_by, judged.auth) = (may.shadowed.take(), may.note.take());
+                log.auth = may.note.take();
+                if let Some(shadowed) = may.shadowed.take() {
+                    log.judged().shadowed_by = Some(shadowed);
                 }
-                let decided = self.decide(&head, &view);
-                self.carry_out(decided, head, may.boxed(), down, log, timer).await
+                Ok(may.boxed())
             }
             Err(mut refusal) => {
-                log.judged().auth = refusal.note.take();
-                let wishes = wishes(facts, &head, found.rule.payload.any_cors(), None);
-                turn_away(down, &refusal, &wishes, log).await
+                log.auth = refusal.note.take();
+                Err(refusal)
             }
         }
     }
