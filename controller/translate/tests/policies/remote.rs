@@ -61,7 +61,8 @@ fn what_crosses_the_network_in_the_open_is_told() {
     let issuer = |url: &str| format!("jwt: {{issuer: '{url}'}}");
     let asked =
         |url: &str| format!("introspection: {{endpoint: '{url}', clientID: gw, clientSecretRef: {{name: login}}}}");
-    let methods: [(&dyn Fn(&str) -> String, &str, &str); 4] = [
+    type Method<'a> = (&'a dyn Fn(&str) -> String, &'static str, &'static str);
+    let methods: [Method<'_>; 4] = [
         (&jwks, "jwt.jwks.remote is http", "keys of their own"),
         (&issuer, "jwt.issuer is http", "keys of their own"),
         (&oidc, "oidc.issuer is http", "the client's secret"),
