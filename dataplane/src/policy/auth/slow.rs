@@ -53,14 +53,14 @@ impl Drop for Waiting<'_> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::sync_channel;
 
     use super::*;
 
     #[tokio::test]
     async fn so_many_run_so_many_wait_and_the_rest_is_turned_away() {
         let pool = Arc::new(Pool::new(1));
-        let (release, released) = channel::<()>();
+        let (release, released) = sync_channel::<()>(1);
         let first = tokio::spawn({
             let pool = Arc::clone(&pool);
             async move { pool.run(move || released.recv()).await.is_ok() }

@@ -99,9 +99,9 @@ impl World {
     }
 
     /// Nothing happens on the control runtime any more, until what this gives is dropped.
-    fn stall(&self) -> mpsc::Sender<()> {
-        let (go_on, stop) = mpsc::channel();
-        let (stalled, is_stalled) = mpsc::channel();
+    fn stall(&self) -> mpsc::SyncSender<()> {
+        let (go_on, stop) = mpsc::sync_channel(1);
+        let (stalled, is_stalled) = mpsc::sync_channel(1);
         self.control.as_ref().unwrap().spawn(async move {
             stalled.send(()).unwrap();
             let _ = stop.recv();

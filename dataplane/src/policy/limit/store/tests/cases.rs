@@ -76,7 +76,7 @@ impl Step {
         self
     }
 
-    fn as_user(mut self, claims: &str) -> Self {
+    fn of_user(mut self, claims: &str) -> Self {
         self.identity = Some(Identity { claims: serde_json::from_str(claims).unwrap(), ..Identity::default() });
         self
     }

@@ -74,10 +74,10 @@ pub(super) fn keys() -> Vec<Case> {
             "by claim",
             |rule| one(rule, vec![ir::KeyPart::Claim("org.id".into())]),
             vec![
-                step(Passes).as_user(r#"{"org": {"id": 7}}"#),
-                step(Refused).as_user(r#"{"org": {"id": "7"}}"#),
-                step(Passes).as_user(r#"{"org": {"id": ["7", 8]}}"#),
-                step(Passes).as_user(r#"{"sub": "ann"}"#),
+                step(Passes).of_user(r#"{"org": {"id": 7}}"#),
+                step(Refused).of_user(r#"{"org": {"id": "7"}}"#),
+                step(Passes).of_user(r#"{"org": {"id": ["7", 8]}}"#),
+                step(Passes).of_user(r#"{"sub": "ann"}"#),
                 step(Refused),
             ],
         ),
@@ -161,9 +161,9 @@ pub(super) fn choices() -> Vec<Case> {
             },
             vec![
                 step(Denied),
-                step(Denied).as_user("{}"),
-                step(Passes).as_user(r#"{"sub": "ann"}"#),
-                step(Refused).as_user(r#"{"sub": "ann"}"#),
+                step(Denied).of_user("{}"),
+                step(Passes).of_user(r#"{"sub": "ann"}"#),
+                step(Refused).of_user(r#"{"sub": "ann"}"#),
             ],
         ),
         keyed(
