@@ -158,7 +158,8 @@ async fn a_rule_that_denies_without_a_store_denies_as_it_was_told_whatever_is_wr
         rule.scope = fleet(|fleet| {
             fleet.precision = ir::Precision::Exact;
             fleet.on_store_failure = ir::OnStoreFailure::Deny;
-            fleet.store_timeout = Duration::from_millis(20);
+            // Longer than a busy machine stalls.
+            fleet.store_timeout = Duration::from_millis(500);
         });
     });
     let setup = Setup::before(backend.address).resource(store(1, Some(to)));
