@@ -282,7 +282,7 @@ impl Exchange<'_, '_> {
         if done && self.up.is_http2() {
             self.log.grpc_status = grpc::status(&response.headers);
         }
-        if !self.added.is_nothing() {
+        if !self.added.is_only_extra() {
             self.added.apply(response.headers.to_mut());
         }
         let respond::Response { status, reason, headers, framing } = &response;
@@ -370,7 +370,7 @@ impl Exchange<'_, '_> {
         if let Some(mark) = &self.mark {
             mark.put(headers.to_mut());
         }
-        if !self.added.is_nothing() {
+        if !self.added.is_only_extra() {
             self.added.apply(headers.to_mut());
         }
         h1.send_upgrade(&headers, self.added.extra(), chosen);

@@ -59,7 +59,7 @@ pub(super) async fn admit(
     };
     if let Some(edits) = &admitted.edits {
         edits.apply(head);
-        facts.seen = facts.seen.and(Seen::of(&head.headers));
+        facts.seen = facts.seen.or(Seen::of(&head.headers));
     }
     Ok(admitted)
 }

@@ -53,7 +53,7 @@ impl Seen {
     }
 
     /// What either holds.
-    pub(super) fn and(self, other: Self) -> Self {
+    pub(super) fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 

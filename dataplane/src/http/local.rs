@@ -105,9 +105,13 @@ pub(super) struct Added<'a> {
 }
 
 impl Added<'_> {
-    /// Whether there is nothing, not even [`Added::extra`].
-    pub(super) fn is_nothing(&self) -> bool {
-        self.cors.is_none() && self.admitted.is_none()
+    /// Whether there is nothing but [`Added::extra`]: then nobody has to copy a map.
+    pub(super) fn is_only_extra(&self) -> bool {
+        self.cors.is_none() && self.told().is_none()
+    }
+
+    fn told(&self) -> Option<&HeaderMap> {
+        self.admitted?.response.as_deref()
     }
 
     /// What can be sent beside a map.
@@ -127,8 +131,7 @@ impl Added<'_> {
         if let Some(cors) = self.cors {
             cors.apply(headers);
         }
-        let told = self.admitted.and_then(|admitted| admitted.response.as_deref());
-        for (name, value) in told.into_iter().flatten() {
+        for (name, value) in self.told().into_iter().flatten() {
             if name == SET_COOKIE {
                 // Beside the backend's own, and beside each other.
                 headers.append(name, value.clone());
