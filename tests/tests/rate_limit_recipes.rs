@@ -233,17 +233,31 @@ fn the_command_says_what_it_cannot_answer() {
     assert!(!output.status.success() && told.contains("nothing is running with its admin pages on"), "{told}");
 }
 
-/// What `kubectl` does to a cluster, done to two data planes on this machine: it names them as ready pods, and forwards.
-const KUBECTL: &str = r#"#!/bin/sh
-echo "$*" >> "$0.log"
-case "$1" in
-get) cat "$0.json" ;;
-port-forward)
-  for each; do case "$each" in :*) port="$each" ;; esac; done
-  echo $$ >> "$0.pids"
-  echo "Forwarding from 127.0.0.1$port -> ${port#:}"
-  exec sleep 600 ;;
-esac
+/// What `kubectl` does to a cluster, done to two data planes on this machine: it names them as ready pods, and forwards,
+/// with a word of each connection.
+const KUBECTL: &str = r#"#!/usr/bin/env python3
+import os, socket, sys, threading
+with open(sys.argv[0] + ".log", "a") as log:
+    print(*sys.argv[1:], file=log)
+if sys.argv[1] == "get":
+    print(open(sys.argv[0] + ".json").read())
+    sys.exit()
+[port] = [argument[1:] for argument in sys.argv if argument.startswith(":")]
+with open(sys.argv[0] + ".pids", "a") as pids:
+    print(os.getpid(), file=pids)
+door = socket.create_server(("127.0.0.1", 0))
+own = door.getsockname()[1]
+print(f"Forwarding from 127.0.0.1:{own} -> {port}", flush=True)
+def copy(source, target):
+    while data := source.recv(65536):
+        target.sendall(data)
+    target.shutdown(socket.SHUT_WR)
+while True:
+    client, _ = door.accept()
+    print(f"Handling connection for {own}", flush=True)
+    pod = socket.create_connection(("127.0.0.1", int(port)))
+    for pair in [(client, pod), (pod, client)]:
+        threading.Thread(target=copy, args=pair, daemon=True).start()
 "#;
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, bail};
 use serde_json::Value;
@@ -34,6 +34,8 @@ pub struct Pod {
 pub(super) struct Forward {
     child: Child,
     address: SocketAddr,
+    /// It says a word of each connection, and would end by that if nobody could read it.
+    _said: BufReader<ChildStdout>,
 }
 
 impl Cluster<'_> {
@@ -67,10 +69,9 @@ impl Cluster<'_> {
         let mut command = self.kubectl(&arguments);
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("kubectl port-forward")?;
+        let mut said = BufReader::new(child.stdout.take().context("kubectl port-forward says nothing")?);
         let mut line = String::new();
-        if let Some(stdout) = child.stdout.take() {
-            BufReader::new(stdout).read_line(&mut line).context("kubectl port-forward")?;
-        }
+        said.read_line(&mut line).context("kubectl port-forward")?;
         let Some(address) = forwarded(&line) else {
             let mut why = String::new();
             if let Some(mut stderr) = child.stderr.take().filter(|_| line.is_empty()) {
@@ -80,7 +81,7 @@ impl Cluster<'_> {
             end(&mut child);
             bail!("kubectl port-forward to {}: {}{}", pod.name, line.trim(), why.trim());
         };
-        Ok(Forward { child, address })
+        Ok(Forward { child, address, _said: said })
     }
 
     fn kubectl(&self, arguments: &[&str]) -> Command {
