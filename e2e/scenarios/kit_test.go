@@ -238,13 +238,16 @@ func get(address, host, path string) (status int, backend string, err error) {
 	return answer.StatusCode, answer.Header.Get("X-Backend"), nil
 }
 
-// ask is get for whoever wants to see all of the answer's head.
-func ask(address, host, path string) (*http.Response, error) {
+// ask is get for whoever wants to see all of the answer's head, or to send headers: names and values in turn.
+func ask(address, host, path string, headers ...string) (*http.Response, error) {
 	request, err := http.NewRequest(http.MethodGet, "http://"+address+path, nil)
 	if err != nil {
 		return nil, err
 	}
 	request.Host = host
+	for at := 0; at < len(headers); at += 2 {
+		request.Header.Set(headers[at], headers[at+1])
+	}
 	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Do(request)
 	if err != nil {

@@ -116,19 +116,24 @@ spec:
 ---
 `
 
-// admitted sends requests, each on a connection of its own so that both replicas see some, and counts those that pass.
-func admitted(t *testing.T, address, host string, requests int) int {
+// admitted sends requests, each on a connection of its own so that both replicas see some, with API keys in turn if any are given, and counts
+// those that pass.
+func admitted(t *testing.T, address, host string, requests int, keys ...string) int {
 	t.Helper()
 	passed := 0
-	for range requests {
-		status, _, err := get(address, host, "/")
+	for number := range requests {
+		var headers []string
+		if len(keys) > 0 {
+			headers = []string{"X-API-Key", keys[number%len(keys)]}
+		}
+		answer, err := ask(address, host, "/", headers...)
 		switch {
 		case err != nil:
 			t.Fatal(err)
-		case status == http.StatusOK:
+		case answer.StatusCode == http.StatusOK:
 			passed++
-		case status != http.StatusTooManyRequests:
-			t.Fatalf("status %d", status)
+		case answer.StatusCode != http.StatusTooManyRequests:
+			t.Fatalf("status %d", answer.StatusCode)
 		}
 	}
 	return passed
