@@ -1,17 +1,17 @@
 //! What a listener asks about a request before a rule is looked for (Gateway API `Listener.filters`, GEP-5224).
 
 use http::request::Parts;
-use portcullis_ir::PathView;
 use portcullis_router::Sni;
 
 use super::client::Client;
 use super::conn::Conn;
 use super::downstream::{Downstream, Peeking};
-use super::head::{self, Body, Facts};
+use super::head::{Body, Facts};
 use super::headers::Seen;
 use super::local::Failure;
 use super::log::Log;
-use crate::policy::{self, Admitted, Asked, ExternalProgram, Lent, Refusal, Tap};
+use super::request::View;
+use crate::policy::{self, Admitted, ExternalProgram, Lent, Refusal, Tap};
 use crate::program::Program;
 
 /// Why a request does not get as far as a rule.
@@ -34,27 +34,15 @@ pub(super) async fn admit(
     log: &Log,
 ) -> Result<Admitted, Stopped> {
     let mut scratch = String::new();
-    let host = head::normal_host(facts.host.as_ref(), &mut scratch).map_err(Stopped::Failed)?;
-    let path = PathView::parse(head.uri.path()).map_err(|_| Stopped::Failed(Failure::BAD_PATH))?;
-    let services = services(conn, program, host);
+    let view = View::of(head, facts, &mut scratch).map_err(Stopped::Failed)?;
+    let services = services(conn, program, view.host);
     if services.is_empty() {
         return Ok(Admitted::default());
     }
     let admitted = {
         let mut peeking = Peeking::new(down, facts);
         let tap = (facts.body != Body::None).then(|| Tap::new(&mut peeking));
-        let asked = Asked {
-            worker: &conn.worker,
-            program,
-            info: &conn.info,
-            head,
-            host,
-            path: &path,
-            client: client.address,
-            https: client.https,
-            body: tap.as_ref().map(|tap| tap as &dyn Lent),
-            now: log.started(),
-        };
+        let asked = view.asked(conn, program, head, client, tap.as_ref().map(|tap| tap as &dyn Lent), log);
         policy::admit_first(services, asked).await.map_err(Stopped::Denied)?
     };
     if let Some(edits) = &admitted.edits {

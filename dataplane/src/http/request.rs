@@ -128,7 +128,7 @@ async fn answer(conn: &Conn, down: &mut Downstream, given: Given, log: &mut Log,
     let rest = Rest { conn, program: &program, found, facts: &facts, client: &client };
     if let Some(policies) = program.policies(&found) {
         let at_once = match admitted {
-            None => policy::admit_at_once(policies, &rest.asked(&head, &view, None, log)),
+            None => policy::admit_at_once(policies, &view.asked(conn, &program, &head, &client, None, log)),
             Some(_) => None,
         };
         match at_once {
@@ -179,7 +179,8 @@ impl<'a> Rest<'a> {
         let judged = {
             let mut peeking = Peeking::new(down, self.facts);
             let tap = (self.facts.body != Body::None).then(|| Tap::new(&mut peeking));
-            let asked = self.asked(head, view, tap.as_ref().map(|tap| tap as &dyn Lent), log);
+            let body = tap.as_ref().map(|tap| tap as &dyn Lent);
+            let asked = view.asked(self.conn, self.program, head, self.client, body, log);
             policy::admit(policies, asked, admitted).await
         };
         match judged {
@@ -194,21 +195,6 @@ impl<'a> Rest<'a> {
                 log.auth = refusal.note.take();
                 Err(refusal)
             }
-        }
-    }
-
-    fn asked<'b>(&'b self, head: &'b Parts, view: &'b View<'_>, body: Option<&'b dyn Lent>, log: &Log) -> Asked<'b> {
-        Asked {
-            worker: &self.conn.worker,
-            program: self.program,
-            info: &self.conn.info,
-            head,
-            host: view.host,
-            path: &view.path,
-            client: self.client.address,
-            https: self.client.https,
-            body,
-            now: log.started(),
         }
     }
 
@@ -251,16 +237,40 @@ impl<'a> Rest<'a> {
 }
 
 /// The parts of a request that decide, in the form that routes are matched by.
-struct View<'a> {
-    host: &'a str,
+pub(super) struct View<'a> {
+    pub(super) host: &'a str,
     path: PathView<'a>,
 }
 
 impl<'a> View<'a> {
-    fn of(head: &'a Parts, facts: &'a Facts, scratch: &'a mut String) -> Result<Self, Failure> {
+    pub(super) fn of(head: &'a Parts, facts: &'a Facts, scratch: &'a mut String) -> Result<Self, Failure> {
         let host = head::normal_host(facts.host.as_ref(), scratch)?;
         let path = PathView::parse(head.uri.path()).map_err(|_| Failure::BAD_PATH)?;
         Ok(Self { host, path })
+    }
+
+    /// What policies are asked about the request.
+    pub(super) fn asked<'b>(
+        &'b self,
+        conn: &'b Conn,
+        program: &'b Program,
+        head: &'b Parts,
+        client: &Client,
+        body: Option<&'b dyn Lent>,
+        log: &Log,
+    ) -> Asked<'b> {
+        Asked {
+            worker: &conn.worker,
+            program,
+            info: &conn.info,
+            head,
+            host: self.host,
+            path: &self.path,
+            client: client.address,
+            https: client.https,
+            body,
+            now: log.started(),
+        }
     }
 }
 
