@@ -31,6 +31,15 @@ fn every_example_passes_check() {
     assert!(count >= 5);
 }
 
+/// What the types of a kind have no field for is kept on the way from a file as it is on the way from a cluster: left out,
+/// it would open what it closes.
+#[test]
+fn a_listener_of_a_file_keeps_its_filters() {
+    let snapshot = verdict("external-authorization").pass.snapshot;
+    let asked: Vec<_> = snapshot.config.listeners.values().filter(|listener| !listener.external.is_empty()).collect();
+    assert!(matches!(asked[..], [listener] if &*listener.key.gateway.name == "tenants"), "{asked:?}");
+}
+
 #[test]
 fn the_quickstart_uses_the_ports_that_its_command_serves() {
     let snapshot = verdict("quickstart").pass.snapshot;

@@ -4,33 +4,13 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 use portcullis_translate::{Kind, Object};
-use serde_json::from_value;
 
 /// # Errors
 /// What the schema could not see: a type of ours that is stricter.
 pub(super) fn typed(kind: Kind, json: serde_json::Value) -> Result<Object, serde_json::Error> {
-    Ok(match kind {
-        Kind::GatewayClass => Object::GatewayClass(from_value(json)?),
-        Kind::Gateway => Object::Gateway(from_value(json)?),
-        Kind::HttpRoute => Object::HttpRoute(from_value(json)?),
-        Kind::GrpcRoute => Object::GrpcRoute(from_value(json)?),
-        Kind::TlsRoute => Object::TlsRoute(from_value(json)?),
-        Kind::TcpRoute => Object::TcpRoute(from_value(json)?),
-        Kind::UdpRoute => Object::UdpRoute(from_value(json)?),
-        Kind::ListenerSet => Object::ListenerSet(from_value(json)?),
-        Kind::BackendTlsPolicy => Object::BackendTlsPolicy(from_value(json)?),
-        Kind::ReferenceGrant => Object::ReferenceGrant(from_value(json)?),
-        Kind::Namespace => Object::Namespace(from_value(json)?),
-        Kind::Service => Object::Service(from_value(json)?),
-        Kind::EndpointSlice => Object::EndpointSlice(from_value(json)?),
-        Kind::Secret => Object::Secret(Arc::new(merge_string_data(from_value(json)?))),
-        Kind::ConfigMap => Object::ConfigMap(from_value(json)?),
-        Kind::GatewayParameters => Object::GatewayParameters(from_value(json)?),
-        Kind::Backend => Object::Backend(from_value(json)?),
-        Kind::RateLimitPolicy => Object::RateLimitPolicy(from_value(json)?),
-        Kind::AuthPolicy => Object::AuthPolicy(from_value(json)?),
-        Kind::XBackend => Object::XBackend(from_value(json)?),
-        Kind::ClusterTrustBundle => Object::ClusterTrustBundle(from_value(json)?),
+    Ok(match Object::of_kind(kind, json)? {
+        Object::Secret(secret) => Object::Secret(Arc::new(merge_string_data(Arc::unwrap_or_clone(secret)))),
+        other => other,
     })
 }
 

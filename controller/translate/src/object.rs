@@ -93,6 +93,15 @@ impl Object {
         lenient::remains(kind, value, why).and_then(|value| Self::typed(kind, value).ok())
     }
 
+    /// An object of a known kind whose schema has been checked, as [`Self::parse`] reads it.
+    ///
+    /// # Errors
+    /// What no schema sees.
+    pub fn of_kind(kind: Kind, mut value: Value) -> Result<Self, serde_json::Error> {
+        lenient::mark(kind, &mut value);
+        Self::typed(kind, value)
+    }
+
     fn typed(kind: Kind, value: Value) -> Result<Self, serde_json::Error> {
         match kind {
             Kind::GatewayClass => serde_json::from_value(value).map(Self::GatewayClass),

@@ -6,11 +6,15 @@
 -- Returns: units granted; milliseconds until the first period ends, 0 for none; and for each key: what is left,
 --       milliseconds until it is full, milliseconds until one more unit is there (-1: never), and what to remember.
 --
--- A value is `generation:version:kind:a:b:base`. Of a window `a` is the moment at which the bucket is full again and `b`
+-- A value is `generation:version:kind:a:b:base:doubt`. Of a window `a` is the moment at which the bucket is full again and `b`
 -- the interval of a unit, both in microseconds; of a calendar `a` is the number of the period and `b` what was spent in
 -- it. The version grows with each change. Who remembers a higher one of the same generation knows more than a store that
 -- failed over; then the higher count stands. Who remembers another generation knew it before the store was flushed: what
--- was spent by then is `base` at the least, and what was granted since comes on top of it, whoever reminds first.
+-- was spent by then is `base` at the least, and what was granted since comes on top of it, whoever reminds first. Until the
+-- microsecond `doubt` somebody may know of more: so long no more than a quarter of what seems to be left is granted.
+
+-- Whoever counts the same key under load asks within this time. Microseconds.
+local DOUBT = 250000
 
 local reset = ARGV[1] == 'reset'
 local want = reset and 0 or tonumber(ARGV[1])
@@ -22,9 +26,12 @@ end
 local seconds = math.floor(now / 1000000)
 
 local function parse(text)
-  local generation, version, kind, a, b, base = string.match(text, '^(%w+):(%d+):(%a):(%d+):([%d%.]+):(%d+)$')
+  local generation, version, kind, a, b, base, doubt = string.match(text, '^(%w+):(%d+):(%a):(%d+):([%d%.]+):(%d+):(%d+)$')
   if not generation then return nil end
-  return { generation = generation, version = tonumber(version), kind = kind, a = tonumber(a), b = tonumber(b), base = tonumber(base) }
+  return {
+    generation = generation, version = tonumber(version), kind = kind,
+    a = tonumber(a), b = tonumber(b), base = tonumber(base), doubt = tonumber(doubt),
+  }
 end
 
 -- As portcullis_limits::period.
@@ -72,6 +79,8 @@ local function recall(key, remembered)
   if not held then
     known.generation = ARGV[3]
     known.base = known.kind == 'w' and math.max(known.a, math.floor(now)) or math.floor(known.b)
+    -- A window that is full again was not forgotten: it had ended.
+    known.doubt = (known.kind ~= 'w' or known.a > now) and math.floor(now) + DOUBT or 0
     return known, true
   end
   if held.generation ~= known.generation then
@@ -109,6 +118,22 @@ local function spent(state)
   return 0
 end
 
+-- How much of what is free may be granted at once.
+local function sure(limit)
+  local state = limit.state
+  if state.doubt <= now then return limit.free end
+  local before, since
+  if limit.kind == 'w' then
+    before = math.max(0, state.base - now) / limit.interval
+    since = limit.ahead / limit.interval - before
+    before = limit.burst - before
+  else
+    before, since = limit.requests - state.base, state.b - state.base
+  end
+  local most = math.max(limit.cost, math.floor(before / 4))
+  return math.min(limit.free, math.max(0, math.floor(most - since + 0.000001)))
+end
+
 local limits = {}
 local granted = want
 local life = 0
@@ -117,7 +142,7 @@ for index, key in ipairs(KEYS) do
   local kind = ARGV[at + 1]
   local limit = { kind = kind, requests = tonumber(ARGV[at + 2]), burst = tonumber(ARGV[at + 4]), cost = tonumber(ARGV[at + 5]) }
   local state, restored = recall(key, ARGV[at + 6])
-  state = state or { generation = ARGV[3], version = 0, kind = kind, a = 0, b = kind == 'w' and 1 or 0, base = kind == 'w' and math.floor(now) or 0 }
+  state = state or { generation = ARGV[3], version = 0, kind = kind, a = 0, b = kind == 'w' and 1 or 0, base = kind == 'w' and math.floor(now) or 0, doubt = 0 }
   limit.state, limit.restored = state, restored or reset
   if reset and kind == 'w' then state.a = 0 elseif reset then state.b = 0 end
   if kind == 'w' then
@@ -146,7 +171,7 @@ for index, key in ipairs(KEYS) do
     limit.free = math.max(0, limit.requests - state.b)
     if life == 0 or limit.left < life then life = limit.left end
   end
-  if limit.cost > 0 and want > 0 then granted = math.min(granted, math.floor(limit.free / limit.cost)) end
+  if limit.cost > 0 and want > 0 then granted = math.min(granted, math.floor(sure(limit) / limit.cost)) end
   limits[index] = limit
 end
 
@@ -174,9 +199,10 @@ for index, key in ipairs(KEYS) do
     elseif limit.free >= limit.cost then retry = 0
     else retry = limit.left end
   end
+  if state.doubt > now and granted < want and retry == 0 then retry = math.ceil((state.doubt - now) / 1000) end
   if granted ~= 0 or limit.restored then
     state.version = state.version + 1
-    local text = string.format('%s:%d:%s:%.0f:%.6f:%.0f', state.generation, state.version, state.kind, state.a, state.b, state.base)
+    local text = string.format('%s:%d:%s:%.0f:%.6f:%.0f:%.0f', state.generation, state.version, state.kind, state.a, state.b, state.base, state.doubt)
     redis.call('SET', key, text, 'PX', ttl)
     answer[#answer + 1] = limit.free
     answer[#answer + 1] = full

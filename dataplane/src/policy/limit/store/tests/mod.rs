@@ -164,8 +164,10 @@ async fn a_store_that_has_forgotten_is_reminded_by_whoever_knows_most() {
     crate::listen::install_provider();
     let redis = Redis::start(&[]);
     let mut store = Connection::open(&to(StoreMode::Single, redis.address())).await.unwrap();
+    let mut asked = 0;
     let mut take = async |want, memory: &mut Memory, at| {
-        let answer = store.ask(&ask_for(want, memory, at), "nonce").await.unwrap();
+        asked += 1;
+        let answer = store.ask(&ask_for(want, memory, at), &format!("nonce{asked}")).await.unwrap();
         if let Some(newer) = &answer.counts[0].memory {
             memory.clone_from(newer);
         }
@@ -179,12 +181,13 @@ async fn a_store_that_has_forgotten_is_reminded_by_whoever_knows_most() {
     assert_eq!(take(1, &mut one, 0).await, (1, 4));
     assert_eq!(redis.command("FLUSHALL"), "+OK");
     assert_eq!(
-        take(1, &mut two, 0).await,
+        take(9, &mut two, 0).await,
         (1, 4),
-        "what it remembers and one more; the other's last unit is not known"
+        "what it remembers and a quarter of the rest; the other's last unit is not known"
     );
-    assert_eq!(take(1, &mut one, 0).await, (1, 3), "which the other makes up for");
-    assert_eq!(take(9, &mut two, 0).await, (3, 0), "as much as there is");
+    assert_eq!(take(9, &mut two, 100).await, (0, 4), "nor is it known yet that nobody comes who knows more");
+    assert_eq!(take(1, &mut one, 200).await, (0, 3), "which the other makes up for");
+    assert_eq!(take(9, &mut two, 250).await, (3, 0), "as much as there is");
     assert_eq!(take(1, &mut one, 2_000).await, (1, 1), "time refills it");
 }
 
