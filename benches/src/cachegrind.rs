@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use crate::child::{Launch, Running};
 use crate::client::{self, Script};
 
-/// Requests of the shorter run; the longer has five times as many, still fewer than a connection may carry.
+/// Requests of the shorter run; the longer has five times as many.
 pub const REQUESTS: usize = 1920;
 /// Under cachegrind 50,000 routes take their time to load.
 const START: Duration = Duration::from_secs(240);
