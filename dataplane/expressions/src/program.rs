@@ -39,6 +39,8 @@ pub enum InvalidExpression {
     Syntax(String),
     #[error("{name} is not known; there are {known}")]
     Unknown { name: String, known: String },
+    #[error("has({0}) is always true; what is not there is empty, so compare it with \"\" or ask for its size()")]
+    AlwaysThere(String),
     #[error("{0}, which expressions here may not")]
     Unsupported(&'static str),
     #[error("uses a macro inside of another one; expressions are bounded in cost, so split it")]

@@ -103,6 +103,7 @@ impl Walk {
     }
 
     fn select(&mut self, select: &SelectExpr) -> Result<(), InvalidExpression> {
+        self.refuse_pointless_test(select)?;
         let Expr::Ident(variable) = &select.operand.expr else {
             return self.expression(&select.operand.expr);
         };
@@ -127,6 +128,26 @@ impl Walk {
             _ => return self.whole(variable),
         };
         Ok(())
+    }
+
+    /// Every field is there, if empty. A rule that allows whoever `has(auth.apiKey)` would allow everybody.
+    fn refuse_pointless_test(&self, select: &SelectExpr) -> Result<(), InvalidExpression> {
+        let name = match &select.operand.expr {
+            _ if !select.test => return Ok(()),
+            Expr::Ident(variable) => variable.clone(),
+            Expr::Select(outer) => match &outer.operand.expr {
+                Expr::Ident(variable) if ["apiKey", "certificate"].contains(&outer.field.as_str()) => {
+                    format!("{variable}.{}", outer.field)
+                }
+                _ => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        let variable = name.split('.').next().unwrap_or_default();
+        if !VARIABLES.contains(&variable) || self.bound.iter().any(|bound| bound == variable) {
+            return Ok(());
+        }
+        Err(InvalidExpression::AlwaysThere(format!("{name}.{}", select.field)))
     }
 
     /// A variable as a whole.

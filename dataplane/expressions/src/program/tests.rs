@@ -97,3 +97,14 @@ fn what_is_unknown_or_could_cost_too_much_is_refused_with_a_hint() {
     assert!(refused(&format!("'{}' == ''", "x".repeat(MAX_SOURCE))).contains("longer than"));
     assert!(refused(&"(".repeat(2000)).contains("CEL"));
 }
+
+#[test]
+fn a_test_that_is_always_true_is_refused_and_others_are_not() {
+    for pointless in ["auth.apiKey", "auth.subject", "auth.apiKey.id", "auth.certificate.subject", "request.query"] {
+        let error = Program::compile(&format!("has({pointless})")).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("has({pointless}) is always true; ")), "{error}");
+    }
+    assert_eq!(holds("has(request.headers.cookie)"), Ok(false));
+    assert_eq!(holds("has(auth.claims.sub)"), Ok(false));
+    assert_eq!(holds("has(auth.apiKey.metadata.plan) || [{'a': 1}].exists(auth, has(auth.a))"), Ok(true));
+}
