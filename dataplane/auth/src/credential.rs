@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use http::header::COOKIE;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_ir::TokenSource;
 
 /// Where a credential was found, so that it can be taken away.
@@ -28,7 +28,7 @@ pub struct Found<'a> {
 pub struct Ambiguous;
 
 /// One place to look at.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source(TokenSource);
 
 impl Source {
@@ -47,9 +47,7 @@ impl Source {
     /// Whether a header holds what the source looks for.
     pub fn is_in(&self, headers: &HeaderMap) -> bool {
         match &self.0 {
-            TokenSource::Header { name, prefix } => {
-                headers.get_all(name).iter().any(|value| after(prefix, value.as_bytes()).is_some())
-            }
+            TokenSource::Header { name, prefix } => named(headers, name).any(|value| after(prefix, value).is_some()),
             TokenSource::Cookie(_) | TokenSource::Query(_) => false,
         }
     }
@@ -73,8 +71,13 @@ impl Source {
 
     fn look<'a>(&self, headers: &'a HeaderMap, query: Option<&'a str>) -> Result<Option<Cow<'a, [u8]>>, Ambiguous> {
         match &self.0 {
+            // Most heads have no name twice.
+            TokenSource::Header { name, prefix } if headers.len() == headers.keys_len() => {
+                let value = headers.get(name).and_then(|value| after(prefix, value.as_bytes()));
+                Ok(value.map(Cow::Borrowed))
+            }
             TokenSource::Header { name, prefix } => {
-                let prefixed = headers.get_all(name).iter().filter_map(|value| after(prefix, value.as_bytes()));
+                let prefixed = named(headers, name).filter_map(|value| after(prefix, value));
                 Ok(only(prefixed)?.map(Cow::Borrowed))
             }
             TokenSource::Cookie(name) => {
@@ -90,11 +93,16 @@ impl Source {
     }
 }
 
+fn named<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
+}
+
 /// What stands behind the prefix, which is compared without regard to case; where it ends in a space, several may stand
 /// there (RFC 9110, 11.4).
 fn after<'a>(prefix: &str, value: &'a [u8]) -> Option<&'a [u8]> {
     let (head, rest) = value.split_at_checked(prefix.len())?;
-    if !head.eq_ignore_ascii_case(prefix.as_bytes()) {
+    // Nearly all write it as it is written here.
+    if head != prefix.as_bytes() && !head.eq_ignore_ascii_case(prefix.as_bytes()) {
         return None;
     }
     Some(if prefix.ends_with(' ') { rest.trim_ascii_start() } else { rest })

@@ -36,6 +36,10 @@ impl HeaderValues {
         Ok(Self(headers.iter().map(header).collect::<Result<_, String>>()?))
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
         self.0.iter().map(|(name, _)| name)
     }

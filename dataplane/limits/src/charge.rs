@@ -129,6 +129,26 @@ pub fn charge(claims: &[Claim<'_>], now: Time, standings: &mut Standings) -> Res
     Ok(())
 }
 
+/// [`charge`] of one limit, by this replica for itself. Gives the key's word, of which [`Shape::standing`] tells more.
+///
+/// # Errors
+/// Where it stands, and when to come again.
+#[inline]
+pub(crate) fn charge_one(applied: &Applied<'_>, shape: &Shape, table: &Table, now: Time) -> Result<u64, Standing> {
+    let slot = table.slot(applied.hash, shape, now);
+    loop {
+        let word = slot.word();
+        match shape.advance(word, applied.cost, now) {
+            Some(next) if word == next || slot.exchange(word, next, now).is_ok() => return Ok(next),
+            // Somebody counted under the same key meanwhile.
+            Some(_) => {}
+            // What costs nothing is refused nowhere.
+            None if applied.cost == 0 => return Ok(word),
+            None => return Err(shape.admit(word, applied.cost, now).map_or_else(|standing| standing, |(_, now)| now)),
+        }
+    }
+}
+
 /// Gives back what [`charge`] has counted.
 pub fn give_back(claims: &[Claim<'_>], now: Time) {
     for claim in claims {

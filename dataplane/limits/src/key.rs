@@ -166,6 +166,10 @@ fn network(address: IpAddr, prefix: u8) -> IpAddr {
 
 /// Several values of one name are one list (RFC 9110, 5.3).
 fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, [u8]>> {
+    // Most heads have no name twice.
+    if headers.len() == headers.keys_len() {
+        return Some(Cow::Borrowed(headers.get(name)?.as_bytes()));
+    }
     let mut values = headers.get_all(name).iter();
     let first = values.next()?.as_bytes();
     let Some(second) = values.next() else { return Some(Cow::Borrowed(first)) };

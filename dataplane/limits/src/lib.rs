@@ -26,7 +26,7 @@ pub use calendar::{Period, period};
 pub use charge::{Book, Claim, Refused, Standings, charge, give_back};
 pub use counter::{Count, Counters, MAX_KEYS, Registry, RuleId, StoreFailure, Tally};
 pub use key::Secret;
-pub use program::{InertRule, Phase, Program, Round};
+pub use program::{InertRule, Passed, Phase, Program, Round, Sole};
 pub use quota::{InvalidKey, Named};
 pub use rule::{Applied, Plan, Rule};
 pub use shape::{Quota, Shape, Standing, Window};

@@ -2,11 +2,13 @@
 
 use portcullis_expressions::{Facts, InvalidExpression};
 use portcullis_ir::Limits;
-use portcullis_router::{Bind, Request};
 use smallvec::SmallVec;
 
+use crate::charge::charge_one;
 use crate::counter::Registry;
 use crate::rule::{Application, Applied, Rule};
+use crate::shape::{Shape, Standing};
+use crate::time::Time;
 
 /// Rules by when they can run.
 #[derive(Debug)]
@@ -14,6 +16,8 @@ pub struct Program {
     /// Those that look at nothing that authentication finds out, and then the others.
     rules: Box<[Rule]>,
     early: usize,
+    /// There is one rule, which asks nothing of authentication, with one limit for whoever asks.
+    sole: bool,
 }
 
 /// Before authentication, or after it.
@@ -31,6 +35,32 @@ pub struct Round<'p> {
     /// That would deny, and lets pass.
     pub shadow_denied: SmallVec<[&'p Rule; 1]>,
     pub applied: SmallVec<[Applied<'p>; 2]>,
+}
+
+/// What the only limit says, after it has counted.
+#[derive(Clone, Copy, Debug)]
+pub enum Sole<'p> {
+    NotApplied,
+    /// Something is missing that must not be.
+    Denied(&'p Rule),
+    /// And where the key stands now.
+    Passes(Applied<'p>, Passed<'p>),
+    /// And when to come again.
+    Refused(Applied<'p>, Standing),
+}
+
+/// A key's word after it was counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Passed<'p> {
+    shape: &'p Shape,
+    word: u64,
+    now: Time,
+}
+
+impl Passed<'_> {
+    pub fn standing(self) -> Standing {
+        self.shape.standing(self.word, self.now)
+    }
 }
 
 /// A rule that was left out: it is inert, the others go on.
@@ -59,7 +89,8 @@ impl Program {
         }
         let first_late = early.len();
         early.extend(late);
-        (Self { rules: early.into(), early: first_late }, inert)
+        let sole = first_late == 1 && early.len() == 1 && early[0].has_one_limit();
+        (Self { rules: early.into(), early: first_late, sole }, inert)
     }
 
     pub fn rules(&self) -> &[Rule] {
@@ -73,21 +104,18 @@ impl Program {
         }
     }
 
+    /// The only rule, if it has one limit: then nothing has to be collected, nor taken back.
+    #[inline]
+    pub fn sole(&self) -> Option<&Rule> {
+        if self.sole { self.rules.first() } else { None }
+    }
+
     /// What of a phase applies to a request.
     #[inline]
     pub fn round<'p>(&'p self, phase: Phase, facts: &Facts<'_>) -> Round<'p> {
-        let request = Request {
-            bind: Bind { address: None, port: 0 },
-            sni: None,
-            host: facts.host,
-            path: facts.path,
-            method: facts.method,
-            headers: facts.headers,
-            query: facts.query,
-        };
         let mut round = Round::default();
         for rule in self.phase(phase) {
-            match rule.apply(facts, &request) {
+            match rule.apply(facts) {
                 Application::Not => {}
                 Application::Denied if rule.shadow => round.shadow_denied.push(rule),
                 Application::Denied => round.denied = round.denied.or(Some(rule)),
@@ -95,6 +123,25 @@ impl Program {
             }
         }
         round
+    }
+}
+
+impl Rule {
+    /// As [`Program::round`] and [`crate::charge()`] with this replica's own counters, for [`Program::sole`].
+    #[inline]
+    pub fn decide<'p>(&'p self, facts: &Facts<'_>, now: Time) -> Sole<'p> {
+        let applied = match self.apply(facts) {
+            Application::Not => return Sole::NotApplied,
+            Application::Denied => return Sole::Denied(self),
+            Application::Applied(applied) => applied,
+        };
+        let ([shape, ..], [table, ..]) = (&applied.plan.shapes[..], &self.counters.own[..]) else {
+            return Sole::NotApplied;
+        };
+        match charge_one(&applied, shape, table, now) {
+            Ok(word) => Sole::Passes(applied, Passed { shape, word, now }),
+            Err(standing) => Sole::Refused(applied, standing),
+        }
     }
 }
 

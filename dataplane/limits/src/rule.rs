@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use portcullis_expressions::{Facts, InvalidExpression, Program as Expression};
 use portcullis_ir::{Cost, Limit, LimitResponse, LimitRule, LimitScope, Match, OnMissingKey};
-use portcullis_router::Request;
+use portcullis_router::{Bind, Request};
 
 use crate::answer;
 use crate::counter::{Counters, LIMITS, Registry};
@@ -33,6 +33,8 @@ pub struct Rule {
     tiers: Vec<(Box<str>, Plan)>,
     plan: Plan,
     secret: Arc<Secret>,
+    /// Every request is counted, at the same cost, under a key of one part.
+    plain: bool,
 }
 
 /// Limits that hold together.
@@ -85,7 +87,10 @@ impl Rule {
             || matches!(&cost, CompiledCost::Expression(program) if program.uses_identity());
         let tiers = rule.tiers.as_ref();
         let default = tiers.map(|tiers| &tiers.default).filter(|default| !default.is_empty());
+        let plain = rule.matches.is_empty() && when.is_empty() && tier_from.is_none() && key.len() == 1;
+        let plain = plain && matches!(cost, CompiledCost::Units(_));
         Ok(Self {
+            plain,
             name: rule.name.clone(),
             counters: registry.counters(rule),
             scope: rule.scope.clone(),
@@ -107,11 +112,18 @@ impl Rule {
         })
     }
 
-    /// `request` is what routes are found by.
     #[inline]
-    pub(crate) fn apply<'p>(&'p self, facts: &Facts<'_>, request: &Request<'_>) -> Application<'p> {
-        let meets = |matched| portcullis_router::meets(matched, request);
-        if !self.matches.is_empty() && !self.matches.iter().any(meets) {
+    pub(crate) fn apply<'p>(&'p self, facts: &Facts<'_>) -> Application<'p> {
+        if let (true, [part]) = (self.plain, &self.key[..])
+            && let Some(value) = part.value(facts)
+        {
+            let mut hasher = self.secret.hasher();
+            value.hash(&mut hasher);
+            let cost = if let CompiledCost::Units(units) = self.cost { units } else { 1 };
+            let (plan, hash) = (&self.plan, hasher.finish());
+            return Application::Applied(Applied { rule: self, plan, hash, cost, by_address: false });
+        }
+        if !self.matches.is_empty() && !self.meets(facts) {
             return Application::Not;
         }
         let mut by_address = false;
@@ -144,6 +156,25 @@ impl Rule {
             return if self.on_missing_key == OnMissingKey::Deny { Application::Denied } else { Application::Not };
         };
         Application::Applied(Applied { rule: self, plan, hash: hasher.finish(), cost, by_address })
+    }
+
+    /// By what routes are found by.
+    fn meets(&self, facts: &Facts<'_>) -> bool {
+        let request = Request {
+            bind: Bind { address: None, port: 0 },
+            sni: None,
+            host: facts.host,
+            path: facts.path,
+            method: facts.method,
+            headers: facts.headers,
+            query: facts.query,
+        };
+        self.matches.iter().any(|matched| portcullis_router::meets(matched, &request))
+    }
+
+    /// There is one limit, whoever asks.
+    pub(crate) fn has_one_limit(&self) -> bool {
+        self.plans().all(|(_, plan)| plan.shapes.len() == 1)
     }
 
     fn tier(&self, facts: &Facts<'_>) -> (Option<&str>, &Plan) {

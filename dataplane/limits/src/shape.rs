@@ -132,6 +132,19 @@ impl Shape {
         }
     }
 
+    /// The word after `units` more; none: there are not so many. As [`Self::admit`], which says more.
+    #[inline]
+    pub(crate) fn advance(&self, word: u64, units: u64, now: Time) -> Option<u64> {
+        match self {
+            Self::Window(window) => {
+                let ahead = word.saturating_sub(now.monotonic);
+                let wanted = ahead.saturating_add(units.saturating_mul(window.interval));
+                (wanted <= window.tolerance).then(|| now.monotonic + wanted)
+            }
+            Self::Calendar(_) => self.admit(word, units, now).ok().map(|(next, _)| next),
+        }
+    }
+
     /// The word after `units` more, or why not.
     ///
     /// # Errors

@@ -46,7 +46,7 @@ pub(super) async fn admit(
         policy::admit_first(services, asked).await.map_err(Stopped::Denied)?
     };
     if let Some(edits) = &admitted.edits {
-        edits.apply(head);
+        edits.apply(head, facts.seen.may_have());
         facts.seen = facts.seen.or(Seen::of(&head.headers));
     }
     Ok(admitted)

@@ -90,7 +90,7 @@ pub(super) async fn run(
     // Before filters can change what they were asked by.
     let admitted = forward.admitted.take();
     let wishes = wishes(facts, &head, forward.cors, admitted.as_deref());
-    let edits = admitted.as_ref().and_then(|admitted| admitted.edits.as_deref());
+    let edits = admitted.as_ref().and_then(|admitted| admitted.edits.as_ref());
     let method = head.method.clone();
     prepare(&mut head, facts, &forward, edits);
     log.backend = Some(Arc::clone(forward.backend));

@@ -7,6 +7,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::policy::{MayHave, has_underscore};
+
 pub(super) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 pub(super) const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 pub(super) const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -43,6 +45,8 @@ impl Seen {
     /// More than one `Cookie`.
     pub(super) const COOKIES: Self = Self(1 << 14);
     pub(super) const COOKIE: Self = Self(1 << 15);
+    /// Some name has a `_`, which a backend may take for a `-`.
+    pub(super) const UNDERSCORE: Self = Self(1 << 16);
 
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let mut seen = Self::default();
@@ -59,6 +63,11 @@ impl Seen {
 
     pub(super) fn has(self, any: Self) -> bool {
         self.0 & any.0 != 0
+    }
+
+    /// What policies need to know that take headers away.
+    pub(super) fn may_have(self) -> MayHave {
+        MayHave { xfcc: self.has(Self::FORWARDING), underscore: self.has(Self::UNDERSCORE) }
     }
 
     fn note(&mut self, name: &HeaderName, value: &HeaderValue) {
@@ -80,14 +89,20 @@ impl Seen {
             COOKIE if self.has(Self::COOKIE) => Self::COOKIES,
             COOKIE => Self::COOKIE,
             PROXY_AUTHENTICATE | PROXY_AUTHORIZATION => Self::OTHER_HOP,
-            _ => match name.as_str() {
-                "x-request-id" => Self::REQUEST_ID,
-                custom if is_forwarding(custom) => Self::FORWARDING,
-                "keep-alive" | "proxy-connection" | "http2-settings" => Self::OTHER_HOP,
-                _ => return,
-            },
+            _ => Self::custom(name),
         };
         self.0 |= found.0;
+    }
+
+    fn custom(name: &HeaderName) -> Self {
+        let found = match name.as_str() {
+            "x-request-id" => Self::REQUEST_ID,
+            custom if is_forwarding(custom) => Self::FORWARDING,
+            "keep-alive" | "proxy-connection" | "http2-settings" => Self::OTHER_HOP,
+            _ => Self::default(),
+        };
+        // Beside what else it is: `x-forwarded-client_cert` is both.
+        if has_underscore(name) { found.or(Self::UNDERSCORE) } else { found }
     }
 }
 
@@ -178,6 +193,10 @@ mod tests {
             assert!(Seen::of(&headers(&[(name, "1")])).has(Seen::FORWARDING), "{name}");
         }
         assert!(!Seen::of(&headers(&[("x-forwardedness", "1")])).has(Seen::FORWARDING));
+        for name in ["x_user", "x-forwarded-client_cert", "_host"] {
+            assert!(Seen::of(&headers(&[("host", "a"), (name, "1")])).has(Seen::UNDERSCORE), "{name}");
+        }
+        assert!(!Seen::of(&headers(&[("x-forwarded-client-cert", "1")])).has(Seen::UNDERSCORE));
         assert!(Seen::of(&headers(&[("content-length", "5, 5")])).has(Seen::LENGTHS));
     }
 

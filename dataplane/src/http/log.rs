@@ -28,7 +28,7 @@ pub(super) struct Log {
     /// Of a call that was answered, by a backend or by us.
     pub(super) grpc_status: Option<u8>,
     pub(super) flags: Flags,
-    pub(super) auth: Option<Box<AuthNote>>,
+    pub(super) auth: Option<AuthNote>,
     /// A box, since most requests are not turned away.
     judged: Option<Box<Judged>>,
     pub(super) bytes_in: u64,
@@ -134,7 +134,7 @@ impl Log {
             client: request.map_or(conn.info.client, |request| request.client),
             sni: conn.info.tls.as_ref().and_then(|tls| tls.sni.as_deref()),
             client_identity: conn.info.tls.as_ref().and_then(|tls| tls.client.as_ref()),
-            auth: self.auth.as_deref(),
+            auth: self.auth.as_ref(),
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             attempts: self.attempts,

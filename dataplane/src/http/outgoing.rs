@@ -21,7 +21,7 @@ pub(super) fn prepare(head: &mut Parts, facts: &Facts, forward: &Forward<'_>, ed
     }
     if let Some(edits) = edits {
         // Before the rule's filters: what the platform takes away, a route's owner may still set.
-        edits.apply(head);
+        edits.apply(head, facts.seen.may_have());
     }
     if head.version != Version::HTTP_11 && facts.seen.has(Seen::EXPECT) && head.version != Version::HTTP_2 {
         // HTTP/1.0 knows no 100.

@@ -24,7 +24,7 @@ use super::route::{self, Question};
 use super::timer::Timer;
 use super::upgrade::Tunnel;
 use crate::observe::flags;
-use crate::policy::{self, Admitted, Asked, Lent, Policies, Refusal, Tap};
+use crate::policy::{self, Admitted, Asked, AtOnce, Lent, Policies, Refusal, Tap};
 use crate::program::{Program, RuleState};
 
 /// How long a client may take for what it gets of a broken response.
@@ -129,16 +129,19 @@ async fn answer(conn: &Conn, down: &mut Downstream, given: Given, log: &mut Log,
     if let Some(policies) = program.policies(&found) {
         let at_once = match admitted {
             None => policy::admit_at_once(policies, &view.asked(conn, &program, &head, &client, None, log)),
-            Some(_) => None,
+            Some(_) => AtOnce::Wait,
         };
         match at_once {
-            Some(Ok(may)) => admitted = may.boxed(),
-            Some(Err(refusal)) => {
+            AtOnce::Go(mut may) => {
+                log.auth = may.as_mut().and_then(|may| may.note.take());
+                admitted = may;
+            }
+            AtOnce::Refuse(refusal) => {
                 let wishes = wishes(&facts, &head, found.rule.payload.any_cors(), None);
                 return turn_away(down, &refusal, &wishes, log).await;
             }
             // A box of its own, so that requests without policies do not carry its state.
-            None => match Box::pin(rest.admit(policies, &head, &view, admitted, down, log)).await {
+            AtOnce::Wait => match Box::pin(rest.admit(policies, &head, &view, admitted, down, log)).await {
                 Ok(settled) => admitted = settled,
                 Err(refusal) => {
                     let wishes = wishes(&facts, &head, found.rule.payload.any_cors(), None);

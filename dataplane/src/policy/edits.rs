@@ -6,16 +6,22 @@ use http::header::COOKIE;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
+
+/// A name that clients may never claim anything by.
+pub(crate) static XFCC: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 
 /// Kept apart from the head itself, because a request that is sent again begins with what the client sent.
 #[derive(Debug, Default)]
 pub(crate) struct RequestEdits {
     /// Settled before the request's rule was found, and seen by whatever comes after: so it is applied first.
     pub(crate) before: Option<Box<RequestEdits>>,
+    /// `X-Forwarded-Client-Cert` is taken away, as `remove`.
+    pub(crate) xfcc: bool,
     /// Taken away in any spelling that a backend could take for the same name, from the head and from the trailers.
     pub(crate) remove: Arc<[HeaderName]>,
     /// Credentials that go no further, as `remove`.
-    pub(crate) strip: Vec<HeaderName>,
+    pub(crate) strip: SmallVec<[HeaderName; 1]>,
     /// Put in place of all cookies; empty: none is left.
     pub(crate) cookies: Option<Vec<u8>>,
     /// Put in place of the query; empty: none is left.
@@ -24,13 +30,27 @@ pub(crate) struct RequestEdits {
     pub(crate) set: Vec<(HeaderName, HeaderValue)>,
 }
 
+/// What is known of a head without looking through it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MayHave {
+    /// `X-Forwarded-Client-Cert`, as it is written.
+    pub(crate) xfcc: bool,
+    /// A name with a `_`.
+    pub(crate) underscore: bool,
+}
+
+impl MayHave {
+    /// Nothing is known.
+    pub(crate) const ANYTHING: Self = Self { xfcc: true, underscore: true };
+}
+
 impl RequestEdits {
     /// More than once comes to the same as once.
-    pub(crate) fn apply(&self, head: &mut Parts) {
+    pub(crate) fn apply(&self, head: &mut Parts, may: MayHave) {
         if let Some(before) = &self.before {
-            before.apply(head);
+            before.apply(head, may);
         }
-        self.clean_own(&mut head.headers);
+        self.clean_own(&mut head.headers, may);
         if let Some(cookies) = &self.cookies {
             head.headers.remove(COOKIE);
             // Cut out of header values: always one.
@@ -57,31 +77,37 @@ impl RequestEdits {
         if let Some(before) = &self.before {
             before.clean(headers);
         }
-        self.clean_own(headers);
+        self.clean_own(headers, MayHave { xfcc: true, underscore: headers.keys().any(has_underscore) });
     }
 
-    fn clean_own(&self, headers: &mut HeaderMap) {
-        let Self { remove, strip, .. } = self;
-        if remove.is_empty() && strip.is_empty() {
-            return;
-        }
+    fn clean_own(&self, headers: &mut HeaderMap, may: MayHave) {
+        let xfcc = self.xfcc.then_some(&XFCC);
+        let names = || self.remove.iter().chain(&self.strip).chain(xfcc);
         // As they are written, which is how nearly all come.
-        for name in remove.iter().chain(strip) {
+        for name in self.remove.iter().chain(&self.strip).chain(xfcc.filter(|_| may.xfcc)) {
             headers.remove(name);
         }
         // Any other spelling has a `_`, there or here.
-        let folds = |name: &HeaderName| name.as_str().as_bytes().contains(&b'_');
-        if !headers.keys().any(folds) && !remove.iter().chain(strip).any(folds) {
+        if !may.underscore && !names().any(has_underscore) {
             return;
         }
-        let spoofed: Vec<HeaderName> = (headers.keys())
-            .filter(|name| remove.iter().chain(strip).any(|other| folds_to(name, other)))
-            .cloned()
-            .collect();
+        let spoofed: Vec<HeaderName> =
+            headers.keys().filter(|name| names().any(|other| folds_to(name, other))).cloned().collect();
         for name in spoofed {
             headers.remove(name);
         }
     }
+}
+
+/// Eight bytes at a time: this is asked of every name of a request.
+pub(crate) fn has_underscore(name: &HeaderName) -> bool {
+    const EACH: u64 = u64::MAX / 255;
+    let (words, rest) = name.as_str().as_bytes().as_chunks();
+    let any = |word: &[u8; 8]| {
+        let zeros = u64::from_ne_bytes(*word) ^ (EACH * u64::from(b'_'));
+        zeros.wrapping_sub(EACH) & !zeros & (EACH << 7) != 0
+    };
+    words.iter().any(any) || rest.contains(&b'_')
 }
 
 /// CGI and its heirs fold `-` and `_` (RFC 3875, 4.1.18); names are lower-case here already.
@@ -111,26 +137,39 @@ mod tests {
         let mut head = head("/", &spelled);
         let name = HeaderName::from_static("x-user-id");
         let set = vec![(name.clone(), HeaderValue::from_static("good"))];
-        RequestEdits { remove: [name].into(), set, ..RequestEdits::default() }.apply(&mut head);
+        RequestEdits { remove: [name].into(), set, ..RequestEdits::default() }.apply(&mut head, MayHave::ANYTHING);
         let left: Vec<_> = head.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         assert_eq!(left, [("x-user-ids", "4"), ("x-user-id", "good")]);
+    }
+
+    #[test]
+    fn an_underscore_is_found_wherever_it_stands() {
+        let plain = "abcdefghijklmnopqrstu-x";
+        assert!(!has_underscore(&HeaderName::from_static(plain)));
+        for length in 1..plain.len() {
+            for at in 0..length {
+                let mut name = plain[..length].to_owned();
+                name.replace_range(at..=at, "_");
+                assert!(has_underscore(&HeaderName::try_from(name.as_str()).unwrap()), "{name}");
+            }
+        }
     }
 
     #[test]
     fn credentials_are_taken_out_of_cookies_and_query() {
         let mut request = head("/a?key=1", &[("cookie", "a=1"), ("authorization", "Bearer x")]);
         let edits = RequestEdits {
-            strip: vec![http::header::AUTHORIZATION],
+            strip: [http::header::AUTHORIZATION].into_iter().collect(),
             cookies: Some(b"b=2".to_vec()),
             query: Some("c=3".to_owned()),
             ..RequestEdits::default()
         };
-        edits.apply(&mut request);
+        edits.apply(&mut request, MayHave::ANYTHING);
         assert_eq!(request.uri, "/a?c=3");
         assert_eq!(request.headers[COOKIE], "b=2");
         assert_eq!(request.headers.len(), 1);
         let emptied = RequestEdits { cookies: Some(Vec::new()), query: Some(String::new()), ..RequestEdits::default() };
-        emptied.apply(&mut request);
+        emptied.apply(&mut request, MayHave { xfcc: false, underscore: false });
         assert_eq!(request.uri, "/a");
         assert!(request.headers.is_empty());
     }
@@ -140,7 +179,7 @@ mod tests {
         let name = |name| HeaderName::from_static(name);
         let set = |to, value| vec![(name(to), HeaderValue::from_static(value))];
         let before = RequestEdits {
-            strip: vec![name("x-tenant"), name("x-role")],
+            strip: [name("x-tenant"), name("x-role")].into_iter().collect(),
             set: [set("x-tenant", "blue"), set("x-user", "service")].concat(),
             ..RequestEdits::default()
         };
@@ -148,7 +187,7 @@ mod tests {
             RequestEdits { before: Some(Box::new(before)), remove: [name("x-user")].into(), ..RequestEdits::default() };
         let mut request = head("/", &[("x-tenant", "red"), ("x_role", "admin"), ("x-user", "eve")]);
         for _ in 0..2 {
-            edits.apply(&mut request);
+            edits.apply(&mut request, MayHave::ANYTHING);
             let left: Vec<_> = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
             assert_eq!(left, [("x-tenant", &b"blue"[..])]);
         }

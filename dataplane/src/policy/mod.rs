@@ -27,7 +27,7 @@ use portcullis_ir::PathView;
 pub(crate) use portcullis_limits::answer::Headers as LimitHeaders;
 
 pub(crate) use auth::AuthNote;
-pub(crate) use edits::RequestEdits;
+pub(crate) use edits::{MayHave, RequestEdits, XFCC, has_underscore};
 pub(crate) use external::{ClientGone, ExternalProgram, Lent, Peek, Tap};
 pub(crate) use limit::{LimitProgram, Newcomer, QuotaQuestion, admit_connection, admit_session};
 pub(crate) use program::{ListenerPolicies, Policies, PolicyCompiler, RulePolicies, asked_by_listener, asked_by_route};
@@ -93,7 +93,7 @@ impl<'a> Asked<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Admitted {
     /// For what is sent to the backend. Applied again for every try.
-    pub(crate) edits: Option<Box<RequestEdits>>,
+    pub(crate) edits: Option<RequestEdits>,
     /// Put into the answer, whoever gives it.
     pub(crate) response: Option<Box<HeaderMap>>,
     /// The same, of limits.
@@ -103,7 +103,7 @@ pub(crate) struct Admitted {
     /// What stores were asked for it.
     pub(crate) fleet: Option<Box<limit::SoFar>>,
     /// For the access log.
-    pub(crate) note: Option<Box<AuthNote>>,
+    pub(crate) note: Option<AuthNote>,
 }
 
 impl Admitted {
@@ -117,7 +117,7 @@ impl Admitted {
     /// In place of what was to be changed, but for what was settled before the request's rule was found.
     fn settle(&mut self, mut edits: RequestEdits) {
         edits.before = self.edits.take().and_then(|edits| edits.before);
-        self.edits = Some(Box::new(edits));
+        self.edits = Some(edits);
     }
 }
 
@@ -131,16 +131,40 @@ pub(crate) async fn admit_first(services: &[Arc<ExternalProgram>], asked: Asked<
     for service in services {
         service.admit(&asked, None, &mut edits, &mut admitted.response).await?;
     }
-    admitted.edits = Some(Box::new(RequestEdits { before: Some(edits), ..RequestEdits::default() }));
+    admitted.edits = Some(RequestEdits { before: Some(edits), ..RequestEdits::default() });
     Ok(admitted)
 }
 
-/// As [`admit`], where nobody has to be waited for: limits alone, that each replica counts for itself. None: somebody may have to.
-pub(crate) fn admit_at_once(policies: Policies<'_>, asked: &Asked<'_>) -> Option<Result<Admitted, Box<Refusal>>> {
-    match policies {
-        Policies { limits: Some(limits), auth: None, external: None, vault: _ } => limit::admit_at_once(limits, asked),
-        _ => None,
+/// What [`admit_at_once`] comes to.
+pub(crate) enum AtOnce {
+    /// None: nothing follows from it.
+    Go(Option<Box<Admitted>>),
+    Refuse(Box<Refusal>),
+    /// Somebody may have to be waited for. Nothing was counted.
+    Wait,
+}
+
+/// As [`admit`], where nobody has to be waited for: limits that each replica counts for itself, of clients that are known.
+pub(crate) fn admit_at_once(policies: Policies<'_>, asked: &Asked<'_>) -> AtOnce {
+    let Policies { limits, auth, external: None, vault } = policies else { return AtOnce::Wait };
+    let known = match auth.map(|auth| auth::recall(auth, vault, asked)) {
+        Some(None) => return AtOnce::Wait,
+        known => known.flatten(),
+    };
+    let told = match limits.map(|limits| limit::admit_at_once(limits, asked)) {
+        None => None,
+        Some(None) => return AtOnce::Wait,
+        Some(Some(Err(refusal))) => return AtOnce::Refuse(refusal),
+        Some(Some(Ok(told))) => told,
+    };
+    if known.is_none() && told.is_none() {
+        return AtOnce::Go(None);
     }
+    let mut admitted = Box::new(Admitted { limits: told, ..Admitted::default() });
+    if let Some(known) = known {
+        known.settle(asked, &mut admitted);
+    }
+    AtOnce::Go(Some(admitted))
 }
 
 /// `admitted` is what was settled before the request's rule was found.
@@ -156,7 +180,7 @@ pub(crate) async fn admit(
     let mut late = None;
     if let Some(limits) = policies.limits {
         match limit::admit_at_once(limits, &asked) {
-            Some(judged) => admitted.limits = judged?.limits,
+            Some(judged) => admitted.limits = judged?,
             None => {
                 Box::pin(limit::admit(limits, limit::Phase::Anyone, &asked, None, &mut admitted)).await?;
                 late = Some(limits);

@@ -1,6 +1,6 @@
 //! Policies as they are compiled into a program: at listeners, and at rules where they differ from their listener.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasher;
 use std::sync::{Arc, Weak};
 
@@ -30,12 +30,18 @@ struct Compiled {
     auth: Option<Arc<AuthProgram>>,
 }
 
+/// In order.
+type ByListener<V> = Arc<Vec<(ir::ListenerKey, V)>>;
+
+/// Listeners that are looked through one by one.
+const FEW: usize = 8;
+
 /// Of the listeners that have any.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ListenerPolicies {
-    inherited: Arc<BTreeMap<ir::ListenerKey, Compiled>>,
+    inherited: ByListener<Compiled>,
     /// The services that are asked before a rule is looked for, in order.
-    first: Arc<BTreeMap<ir::ListenerKey, Box<[Arc<ExternalProgram>]>>>,
+    first: ByListener<Box<[Arc<ExternalProgram>]>>,
 }
 
 /// Of a rule.
@@ -48,13 +54,15 @@ pub(crate) struct RulePolicies {
 
 impl ListenerPolicies {
     pub(crate) fn put(&mut self, listener: &ir::Listener, compiler: &mut PolicyCompiler) {
+        compiler.listeners.replace(listener.key.clone());
         let compiled = compiler.compile(listener.limits.as_ref(), listener.auth.as_ref());
         set(&mut self.inherited, &listener.key, compiled);
         let first: Box<[_]> = listener.external.iter().map(|external| compiler.external(external)).collect();
         set(&mut self.first, &listener.key, (!first.is_empty()).then_some(first));
     }
 
-    pub(crate) fn remove(&mut self, listener: &ir::ListenerKey) {
+    pub(crate) fn remove(&mut self, listener: &ir::ListenerKey, compiler: &mut PolicyCompiler) {
+        compiler.listeners.remove(listener);
         set(&mut self.inherited, listener, None);
         set(&mut self.first, listener, None);
     }
@@ -66,17 +74,28 @@ impl ListenerPolicies {
 
     /// The services that a listener has asked before a rule is looked for.
     pub(crate) fn first(&self, listener: &ir::ListenerKey) -> &[Arc<ExternalProgram>] {
-        self.first.get(listener).map(|first| &**first).unwrap_or_default()
+        of(&self.first, listener).map(|first| &**first).unwrap_or_default()
     }
 }
 
-/// Copies the map only if something is to be changed.
-fn set<V: Clone>(map: &mut Arc<BTreeMap<ir::ListenerKey, V>>, key: &ir::ListenerKey, value: Option<V>) {
-    match value {
-        Some(value) => drop(Arc::make_mut(map).insert(key.clone(), value)),
-        None if map.contains_key(key) => drop(Arc::make_mut(map).remove(key)),
-        None => {}
+/// Copies the table only if something is to be changed.
+fn set<V: Clone>(table: &mut ByListener<V>, key: &ir::ListenerKey, value: Option<V>) {
+    match (table.binary_search_by(|(other, _)| other.cmp(key)), value) {
+        (Ok(at), Some(value)) => Arc::make_mut(table)[at] = (key.clone(), value),
+        (Err(at), Some(value)) => Arc::make_mut(table).insert(at, (key.clone(), value)),
+        (Ok(at), None) => drop(Arc::make_mut(table).remove(at)),
+        (Err(_), None) => {}
     }
+}
+
+#[inline]
+fn of<'t, V>(table: &'t ByListener<V>, key: &ir::ListenerKey) -> Option<&'t V> {
+    // Nearly always the key is the very one that was put here, which is seen at once; an order has to be found out.
+    if table.len() <= FEW {
+        return table.iter().find(|(other, _)| other.is(key)).map(|(_, value)| value);
+    }
+    let at = table.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
+    Some(&table[at].1)
 }
 
 impl RulePolicies {
@@ -88,7 +107,7 @@ impl RulePolicies {
     pub(crate) fn of(attachments: &[ir::Attachment], compiler: &mut PolicyCompiler) -> Self {
         let own = attachments.iter().filter_map(|attachment| {
             let compiled = compiler.compile(attachment.limits.as_ref(), attachment.auth.as_ref())?;
-            Some((attachment.listener.clone(), compiled))
+            Some((compiler.listeners.get(&attachment.listener).unwrap_or(&attachment.listener).clone(), compiled))
         });
         Self { at: own.collect(), external: None }
     }
@@ -103,8 +122,8 @@ impl RulePolicies {
         if self.at.is_empty() && self.external.is_none() && listeners.inherited.is_empty() {
             return None;
         }
-        let own = self.at.iter().find(|(key, _)| key == listener).map(|(_, own)| own);
-        let inherited = listeners.inherited.get(listener);
+        let own = self.at.iter().find(|(key, _)| key.is(listener)).map(|(_, own)| own);
+        let inherited = of(&listeners.inherited, listener);
         let limits = own.and_then(|own| own.limits.as_ref()).or_else(|| inherited?.limits.as_ref());
         let auth = own.and_then(|own| own.auth.as_ref()).or_else(|| inherited?.auth.as_ref());
         let external = self.external.as_ref();
@@ -130,6 +149,8 @@ struct Known<S, P> {
 pub(crate) struct PolicyCompiler {
     state: Arc<State>,
     metrics: Arc<Metrics>,
+    /// Their keys as they are in the listeners themselves: a copy of one is seen to be equal without looking into it.
+    listeners: BTreeSet<ir::ListenerKey>,
     limits: Known<ir::Limits, LimitProgram>,
     auth: Known<ir::Auth, AuthProgram>,
     external: Known<ir::ExternalAuth, ExternalProgram>,
@@ -137,7 +158,8 @@ pub(crate) struct PolicyCompiler {
 
 impl PolicyCompiler {
     pub(crate) fn new(state: Arc<State>, metrics: Arc<Metrics>) -> Self {
-        Self { state, metrics, limits: Known::default(), auth: Known::default(), external: Known::default() }
+        let (limits, auth, external) = (Known::default(), Known::default(), Known::default());
+        Self { state, metrics, listeners: BTreeSet::new(), limits, auth, external }
     }
 
     pub(crate) fn state(&self) -> &Arc<State> {

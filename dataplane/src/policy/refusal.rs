@@ -24,7 +24,7 @@ pub(crate) struct Refusal {
     /// The rule that refuses, for the log; none if the policy has none.
     pub(crate) by: Option<Box<str>>,
     /// For the access log.
-    pub(crate) note: Option<Box<AuthNote>>,
+    pub(crate) note: Option<AuthNote>,
 }
 
 impl Refusal {

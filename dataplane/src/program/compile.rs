@@ -339,7 +339,7 @@ impl Compiler {
     fn compile_policies(&mut self, key: &ir::ListenerKey) {
         match self.snapshot.config.listeners.get(key) {
             Some(listener) => self.policies.put(listener, &mut self.policy_compiler),
-            None => self.policies.remove(key),
+            None => self.policies.remove(key, &mut self.policy_compiler),
         }
     }
 

@@ -12,6 +12,7 @@ mod external;
 mod flood;
 mod forged;
 mod introspection;
+mod known;
 mod live;
 mod login;
 mod matrix;

@@ -5,16 +5,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::StatusCode;
-use portcullis_auth::{Denial, Kind as ReasonKind, Reason, Shown, Vault, xfcc};
+use portcullis_auth::{Denial, Kind as ReasonKind, Reason, Ruling, Shown, Source, Vault, xfcc};
 use portcullis_expressions::Identity;
 use portcullis_ir::AuthorizationAction;
 
 use super::AuthNote;
 use super::method::{Judged, Now, verified_leaf};
-use super::program::{AuthProgram, Compiled, Kind, XFCC};
+use super::program::{AuthProgram, Compiled, Kind};
 use super::remote::Told;
 use crate::observe::{Verdict, flags};
-use crate::policy::{Admitted, Asked, Refusal, RequestEdits};
+use crate::policy::{Admitted, Asked, Refusal, RequestEdits, XFCC};
 
 /// Who the client is; none: nobody.
 ///
@@ -35,11 +35,11 @@ pub(crate) async fn admit(
             return Err(refusal);
         }
     };
-    let mut edits = RequestEdits { remove: Arc::clone(&policy.remove), ..RequestEdits::default() };
+    let mut edits = policy.edits();
     if policy.exempt.take(&asked.head.method, &asked.path.matched) {
         program.requests.verdict(Verdict::Exempt);
         policy.tell(asked, None, &mut edits);
-        policy.strip(asked, &mut edits);
+        policy.strip(asked, None, &mut edits);
         admitted.note = Some(program.note(Verdict::Exempt));
         admitted.settle(edits);
         return Ok(None);
@@ -57,7 +57,7 @@ pub(crate) async fn admit(
     let identity = match result {
         Ok(identity) => identity,
         Err(_) if policy.shadow => {
-            edits = RequestEdits { remove: Arc::clone(&policy.remove), ..RequestEdits::default() };
+            edits = policy.edits();
             policy.tell(asked, None, &mut edits);
             None
         }
@@ -66,7 +66,7 @@ pub(crate) async fn admit(
             return Err(refusal);
         }
     };
-    policy.strip(asked, &mut edits);
+    policy.strip(asked, None, &mut edits);
     answer_with(told, admitted);
     admitted.note = Some(note);
     admitted.settle(edits);
@@ -149,11 +149,7 @@ impl Compiled {
     fn authorize(&self, asked: &Asked<'_>, identity: Option<&Identity>, note: &mut AuthNote) -> Result<(), Turned> {
         let Some(authorizer) = &self.authorizer else { return Ok(()) };
         let ruling = authorizer.rule(&asked.facts(identity));
-        let name = ruling.rule.unwrap_or("default");
-        if let Some((name, tally)) = self.rules.iter().find(|(rule, _)| **rule == *name) {
-            tally.decided();
-            note.rule = Some(Arc::clone(name));
-        }
+        self.note_ruling(&ruling, note);
         if ruling.action == AuthorizationAction::Allow {
             return Ok(());
         }
@@ -163,6 +159,14 @@ impl Compiled {
         let bearer = identity.is_some_and(|identity| !identity.claims.is_empty());
         let denial = self.unauthorized.unauthorized(bearer, ruling.missing_scopes);
         Err(Turned { verdict: Verdict::Unauthorized, refusal: refusal(denial, flags::UNAUTHORIZED) })
+    }
+
+    pub(super) fn note_ruling(&self, ruling: &Ruling<'_>, note: &mut AuthNote) {
+        let name = ruling.rule.unwrap_or("default");
+        if let Some((name, tally)) = self.rules.iter().find(|(rule, _)| **rule == *name) {
+            tally.decided();
+            note.rule = Some(Arc::clone(name));
+        }
     }
 
     fn unauthenticated(&self, reason: Reason, note: &mut AuthNote) -> Turned {
@@ -179,35 +183,36 @@ impl Compiled {
     }
 
     /// What the backend, and a service before it, is told of the client.
-    fn tell(&self, asked: &Asked<'_>, identity: Option<&Identity>, edits: &mut RequestEdits) {
-        if identity.is_some() {
+    pub(super) fn tell(&self, asked: &Asked<'_>, identity: Option<&Identity>, edits: &mut RequestEdits) {
+        if identity.is_some() && !self.headers.is_empty() {
             edits.set.extend(self.headers.values(&asked.facts(identity)));
         }
         if self.set_xfcc
             && let Some(value) = verified_leaf(asked).and_then(Shown::read).as_ref().and_then(xfcc)
         {
-            edits.set.push((XFCC, value));
+            edits.set.push((XFCC.clone(), value));
         }
     }
 
     /// What the backend is not told. In shadow mode the credential goes on: whoever judges it today still has to.
-    fn strip(&self, asked: &Asked<'_>, edits: &mut RequestEdits) {
+    /// `known` is where a credential was found already.
+    pub(super) fn strip(&self, asked: &Asked<'_>, known: Option<&Source>, edits: &mut RequestEdits) {
         if let Some(strip) = self.strip.as_ref().filter(|_| !self.shadow) {
-            strip.note(asked.head, &self.methods, edits);
+            strip.note(asked.head, known, &self.methods, edits);
         }
     }
 }
 
 impl AuthProgram {
-    fn note(&self, verdict: Verdict) -> Box<AuthNote> {
-        Box::new(AuthNote {
+    pub(super) fn note(&self, verdict: Verdict) -> AuthNote {
+        AuthNote {
             policy: Arc::clone(&self.policy),
             outcome: verdict.code(),
             reason: None,
             identity: None,
             rule: None,
             shadow: false,
-        })
+        }
     }
 }
 

@@ -24,6 +24,15 @@ pub(super) enum Judged {
     Login(Box<Refusal>),
 }
 
+/// What is known of a credential without judging it.
+pub(super) enum Recalled {
+    /// It was found good, by what is in force now; and which of the method's sources has it.
+    Known(Arc<Identity>, usize),
+    /// The request has none for the method.
+    Missing,
+    Unknown,
+}
+
 /// A moment, for what ends at one.
 #[derive(Clone, Copy)]
 pub(super) struct Now {
@@ -91,6 +100,36 @@ impl Method {
         }
     }
 
+    /// Nothing is counted, and nothing is found out.
+    pub(super) fn recall(&self, asked: &Asked<'_>, vault: &Vault, now: Now) -> Recalled {
+        let context = match &self.kind {
+            MethodKind::Jwt(jwt) => Self::keys(jwt, vault).map(|keys| both(jwt.id(), keys.id())),
+            MethodKind::ApiKey(keys) => vault.consumers(keys.consumers()).map(ConsumerSet::id),
+            MethodKind::Certificate(rules) => {
+                let Some(leaf) = verified_leaf(asked) else { return Recalled::Missing };
+                let known = verified(asked, rules.id(), leaf, now);
+                return known.map_or(Recalled::Unknown, |identity| Recalled::Known(identity, 0));
+            }
+            MethodKind::Basic(_) | MethodKind::Introspection(_) | MethodKind::Oidc(_) | MethodKind::Anonymous => None,
+        };
+        let Some(context) = context else { return Recalled::Unknown };
+        match self.found(asked) {
+            Ok(found) => match verified(asked, &context, &found.bytes, now) {
+                Some(identity) => Recalled::Known(identity, found.source),
+                None => Recalled::Unknown,
+            },
+            Err(Reason::Missing) => Recalled::Missing,
+            Err(_) => Recalled::Unknown,
+        }
+    }
+
+    fn keys<'a>(jwt: &'a Jwt, vault: &'a Vault) -> Option<&'a Arc<KeySet>> {
+        match jwt.inline() {
+            Some(inline) => inline.ok(),
+            None => vault.keys(&jwt.config().keys),
+        }
+    }
+
     fn found<'a>(&self, asked: &Asked<'a>) -> Result<Found<'a>, Reason> {
         let found = Source::find(&self.from, &asked.head.headers, asked.head.uri.query());
         let found = found.map_err(|_| Reason::Malformed)?.ok_or(Reason::Missing)?;
@@ -105,11 +144,7 @@ impl Method {
         vault: &Vault,
         now: Now,
     ) -> Result<Arc<Identity>, NotYet> {
-        let keys = match jwt.inline() {
-            Some(inline) => inline.ok(),
-            None => vault.keys(&jwt.config().keys),
-        };
-        let Some(keys) = keys else { return Ok(jwt.verify(token, None, now.wall)?.identity) };
+        let Some(keys) = Self::keys(jwt, vault) else { return Ok(jwt.verify(token, None, now.wall)?.identity) };
         let context = both(jwt.id(), keys.id());
         if let Some(known) = recall(asked, &context, token, now) {
             return Ok(known?);
@@ -198,7 +233,7 @@ async fn api_key(
     let set = vault.consumers(keys.consumers());
     // A hash that says who it is costs more than all the rest; what it said of this very set is remembered, as it is of tokens.
     let context = set.map(ConsumerSet::id).unwrap_or_default();
-    if let Some(known) = state(asked).remembered(asked.worker.id).verified.get(&context, key, now.wall) {
+    if let Some(known) = verified(asked, &context, key, now) {
         return Ok(known);
     }
     match (keys.recognise(set, key)?, set) {
@@ -232,6 +267,10 @@ pub(super) fn verified_leaf<'a>(asked: &Asked<'a>) -> Option<&'a [u8]> {
 async fn off_the_worker(check: SlowCheck, asked: &Asked<'_>) -> Result<Option<Arc<Identity>>, Reason> {
     // Boxed, so that all the others do not carry its state.
     Box::pin(state(asked).slow.run(move || check.run())).await
+}
+
+fn verified(asked: &Asked<'_>, context: &[u8; 32], credential: &[u8], now: Now) -> Option<Arc<Identity>> {
+    state(asked).remembered(asked.worker.id).verified.get(context, credential, now.wall)
 }
 
 /// What was found out about the credential before.

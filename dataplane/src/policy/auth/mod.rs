@@ -9,6 +9,7 @@
 
 mod admit;
 mod flood;
+mod known;
 mod method;
 mod note;
 mod program;
@@ -18,6 +19,7 @@ mod slow;
 mod state;
 
 pub(crate) use admit::admit;
+pub(crate) use known::recall;
 pub(crate) use note::AuthNote;
 pub(crate) use program::AuthProgram;
 pub(crate) use state::State;

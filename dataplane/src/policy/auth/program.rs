@@ -17,9 +17,6 @@ use crate::observe::{AuthFamily, AuthMetrics, Tally};
 use crate::policy::RequestEdits;
 use crate::policy::external::ExternalProgram;
 
-/// A name that clients may never claim anything by.
-pub(super) const XFCC: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
-
 /// What is in force at one place.
 #[derive(Debug)]
 pub(crate) struct AuthProgram {
@@ -39,6 +36,8 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) struct Compiled {
     pub(super) shadow: bool,
+    /// One method is enough, is enforced, and asks nobody: who was accepted before is accepted at once.
+    pub(super) at_once: bool,
     pub(super) exempt: Exemptions,
     pub(super) all: bool,
     pub(super) methods: Box<[Method]>,
@@ -49,6 +48,8 @@ pub(super) struct Compiled {
     pub(super) external: Option<ExternalProgram>,
     /// Taken away from every request.
     pub(super) remove: Arc<[HeaderName]>,
+    /// So is `X-Forwarded-Client-Cert`.
+    pub(super) take_xfcc: bool,
     pub(super) headers: HeaderValues,
     /// Credentials that go no further, by where they stand. None: they may.
     pub(super) strip: Option<Strip>,
@@ -65,6 +66,8 @@ pub(super) struct Strip {
     parameters: Vec<Box<str>>,
     /// Some methods are logins.
     logins: bool,
+    /// A credential can stand in one header and nowhere else.
+    only_one: bool,
 }
 
 #[derive(Debug)]
@@ -114,6 +117,11 @@ impl AuthProgram {
 }
 
 impl Compiled {
+    /// What is taken away from every request.
+    pub(super) fn edits(&self) -> RequestEdits {
+        RequestEdits { remove: Arc::clone(&self.remove), xfcc: self.take_xfcc, ..RequestEdits::default() }
+    }
+
     /// # Errors
     /// What cannot be honoured of it: then nothing of it is.
     fn new(policy: &ir::AuthPolicy, tally: &dyn Fn(AuthFamily, &str) -> Arc<Tally>) -> Result<Self, String> {
@@ -134,7 +142,6 @@ impl Compiled {
         let rules = names.map(|name| (name.clone(), tally(AuthFamily::Rule, &name)));
         let rules = rules.chain([("default".into(), tally(AuthFamily::Rule, "default"))]).collect();
         let headers = HeaderValues::new(&identity.headers)?;
-        let xfcc = (identity.xfcc != ir::Xfcc::Forward).then_some(XFCC);
         // What cookies are sealed for: of a merged policy, the most specific one's.
         let uid = origins.last().map_or("", |origin| &*origin.uid);
         let mut methods: Vec<Method> = methods
@@ -153,6 +160,7 @@ impl Compiled {
         let written = policy.methods.iter().map(|method| challenge(&method.kind));
         Ok(Self {
             shadow: *shadow,
+            at_once: !shadow && external.is_none() && (*require == ir::Require::Any || methods.len() == 1),
             exempt: Exemptions::new(exempt)?,
             all: *require == ir::Require::All,
             challenges: written.collect(),
@@ -161,7 +169,8 @@ impl Compiled {
             external: external
                 .as_ref()
                 .map(|external| ExternalProgram::compile(external, |service| tally(AuthFamily::External, service))),
-            remove: headers.names().cloned().chain(xfcc).collect(),
+            remove: headers.names().cloned().collect(),
+            take_xfcc: identity.xfcc != ir::Xfcc::Forward,
             headers,
             strip: (!identity.keep_credential).then(|| Strip::of(&methods)),
             set_xfcc: identity.xfcc == ir::Xfcc::SanitizeSet,
@@ -183,14 +192,21 @@ impl Strip {
                 Taken::Query(name) => strip.parameters.push(name),
             }
         }
+        let Self { headers, cookies, parameters, .. } = &strip;
+        strip.only_one = headers.len() == 1 && cookies.is_empty() && parameters.is_empty() && !logins;
         strip
     }
 
     /// Sessions of logins are found out with the request: they are credentials whatever let it pass.
-    pub(super) fn note(&self, head: &Parts, methods: &[Method], edits: &mut RequestEdits) {
+    /// `known` is a source that has one.
+    pub(super) fn note(&self, head: &Parts, known: Option<&Source>, methods: &[Method], edits: &mut RequestEdits) {
+        if let (true, Some(_), [(name, _)]) = (self.only_one, known, &self.headers[..]) {
+            edits.strip.push(name.clone());
+            return;
+        }
         let headers = &head.headers;
         // Where it stands behind a prefix, only what has that prefix is a credential of ours.
-        let found = self.headers.iter().filter(|(_, source)| source.is_in(headers));
+        let found = self.headers.iter().filter(|(_, source)| known == Some(source) || source.is_in(headers));
         edits.strip.extend(found.map(|(name, _)| name.clone()));
         if (self.logins || !self.cookies.is_empty()) && headers.contains_key(COOKIE) {
             let logins = methods.iter().filter_map(|method| match &method.kind {

@@ -22,7 +22,7 @@ use portcullis_external::{Denial, Edits, Nonsense, Question, RequestBody, Verdic
 use portcullis_ir as ir;
 use tokio::time::timeout_at;
 
-use super::{Asked, Refusal, RequestEdits};
+use super::{Asked, MayHave, Refusal, RequestEdits};
 use crate::observe::{Flags, Said, Tally, flags};
 use ask::{Unanswered, ask};
 use cache::Cache;
@@ -109,7 +109,7 @@ impl ExternalProgram {
         let body = self.body(asked).await?;
         // As the backend would see it: nothing that a client claims in the place of a policy.
         let mut head = copy(asked.head);
-        edits.apply(&mut head);
+        edits.apply(&mut head, MayHave::ANYTHING);
         let question = Question {
             head: &head,
             host: host_header(&asked.head.headers),
@@ -259,7 +259,7 @@ mod tests {
         let set = |value| vec![(name.clone(), HeaderValue::from_static(value))];
         let mut edits = RequestEdits { set: set("one"), ..RequestEdits::default() };
         take(Edits { remove: vec![name.clone()], set: set("two"), ..Edits::default() }, &mut edits, &mut None);
-        assert_eq!((edits.strip, edits.set), (vec![name.clone()], set("two")));
+        assert_eq!((edits.strip.to_vec(), edits.set), (vec![name.clone()], set("two")));
         let mut edits = RequestEdits { set: set("one"), ..RequestEdits::default() };
         take(Edits { remove: vec![name.clone()], ..Edits::default() }, &mut edits, &mut None);
         assert_eq!(edits.set, []);

@@ -8,7 +8,7 @@ use portcullis_limits::{Rule, Standings};
 
 use super::Settled;
 use crate::observe::flags;
-use crate::policy::{Admitted, Refusal};
+use crate::policy::{LimitHeaders, Refusal};
 
 /// gRPC's RESOURCE_EXHAUSTED.
 const RESOURCE_EXHAUSTED: u8 = 8;
@@ -45,13 +45,13 @@ pub(super) fn owner(settled: &[Settled<'_>], claim: usize) -> usize {
 }
 
 /// For the answer to a request that was let pass.
-pub(super) fn tell(settled: &[Settled<'_>], admitted: &mut Admitted) {
+pub(super) fn tell(settled: &[Settled<'_>], limits: &mut Option<Box<LimitHeaders>>) {
     let headers = answer::admitted(told(settled));
     if headers.is_empty() {
         return;
     }
-    let Some(before) = &mut admitted.limits else {
-        admitted.limits = Some(Box::new(headers));
+    let Some(before) = limits else {
+        *limits = Some(Box::new(headers));
         return;
     };
     for (name, value) in headers {
@@ -81,6 +81,7 @@ pub(super) fn refused(settled: &[Settled<'_>], which: usize, retry: u64) -> Box<
 
 #[cold]
 pub(super) fn denied(rule: &Rule) -> Box<Refusal> {
+    rule.counters.tally.limited.increment();
     Box::new(turn_away(rule, format!("rate limit {} needs what the request lacks", rule.name)))
 }
 

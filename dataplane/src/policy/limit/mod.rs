@@ -25,10 +25,10 @@ use std::time::Instant;
 
 use portcullis_expressions::{Facts, Identity};
 use portcullis_ir::LimitScope;
-use portcullis_limits::{self as limits, Applied, Book, Claim, Round, Standings};
+use portcullis_limits::{self as limits, Applied, Book, Claim, Round, Sole, Standings};
 use smallvec::SmallVec;
 
-use super::{Admitted, Asked, Refusal};
+use super::{Admitted, Asked, LimitHeaders, Refusal};
 
 /// When rules are asked: those that need nothing of authentication run before it, so that guessing is limited too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,19 +76,39 @@ pub(crate) async fn admit(
     if let Some(name) = shadow(program, &round, &facts, asked.now, &mut admitted.fleet).await {
         admitted.shadowed = Some(name);
     }
-    answer::tell(&settled, admitted);
+    answer::tell(&settled, &mut admitted.limits);
     Ok(())
 }
 
-/// What most limits are: as [`admit`], without a word to anybody else. None: something has to be waited for.
-pub(crate) fn admit_at_once(program: &LimitProgram, asked: &Asked<'_>) -> Option<Result<Admitted, Box<Refusal>>> {
+/// What most limits are: as [`admit`], without a word to anybody else. None: something has to be waited for, and nothing was
+/// counted. What there is to tell is given, else.
+pub(crate) fn admit_at_once(
+    program: &LimitProgram,
+    asked: &Asked<'_>,
+) -> Option<Result<Option<Box<LimitHeaders>>, Box<Refusal>>> {
     if !program.immediate {
         return None;
     }
-    let facts = asked.facts(None);
-    let round = program.rules.round(limits::Phase::Early, &facts);
+    let mut headers = None;
+    if let Some(rule) = program.rules.sole() {
+        let (applied, passed) = match rule.decide(&asked.facts(None), program.time(asked.now)) {
+            Sole::NotApplied => return Some(Ok(None)),
+            Sole::Denied(rule) => return Some(Err(answer::denied(rule))),
+            Sole::Refused(applied, standing) => {
+                let settled = [Settled { applied, standings: Standings::from_slice(&[standing]) }];
+                return Some(Err(answer::refused(&settled, 0, standing.retry)));
+            }
+            Sole::Passes(applied, passed) => (applied, passed),
+        };
+        applied.rule.counters.tally.allowed.increment();
+        if program.tells {
+            let settled = [Settled { applied, standings: Standings::from_slice(&[passed.standing()]) }];
+            answer::tell(&settled, &mut headers);
+        }
+        return Some(Ok(headers));
+    }
+    let round = program.rules.round(limits::Phase::Early, &asked.facts(None));
     if let Some(rule) = round.denied {
-        rule.counters.tally.limited.increment();
         return Some(Err(answer::denied(rule)));
     }
     let mut claims: SmallVec<[Claim<'_>; 4]> = SmallVec::new();
@@ -102,14 +122,13 @@ pub(crate) fn admit_at_once(program: &LimitProgram, asked: &Asked<'_>) -> Option
         let which = answer::owner(&settled, refused.claim);
         return Some(Err(answer::refused(&settled, which, refused.standing.retry)));
     }
-    let mut admitted = Admitted::default();
     for applied in &round.applied {
         applied.rule.counters.tally.allowed.increment();
     }
     if program.tells {
-        answer::tell(&all_settled(&round, &standings), &mut admitted);
+        answer::tell(&all_settled(&round, &standings), &mut headers);
     }
-    Some(Ok(admitted))
+    Some(Ok(headers))
 }
 
 fn all_settled<'p>(round: &Round<'p>, standings: &Standings) -> AllSettled<'p> {
@@ -128,7 +147,6 @@ async fn settle<'p>(
     so_far: &mut Option<Box<SoFar>>,
 ) -> Result<AllSettled<'p>, Box<Refusal>> {
     if let Some(rule) = round.denied {
-        rule.counters.tally.limited.increment();
         return Err(answer::denied(rule));
     }
     let mut settled = AllSettled::new();

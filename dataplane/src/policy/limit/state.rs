@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use portcullis_ir::{Store, StoreKey};
 use portcullis_limits::{Registry, Secret, Time};
@@ -10,8 +10,8 @@ use portcullis_limits::{Registry, Secret, Time};
 use super::LimitProgram;
 use super::store::Stores;
 
-/// The monotonic clock does not begin at nothing: a word of 0 is a key that was never seen.
-const HEAD_START: Duration = Duration::from_secs(1);
+/// Seconds: the monotonic clock does not begin at nothing: a word of 0 is a key that was never seen.
+const HEAD_START: u64 = 1;
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -64,9 +64,11 @@ impl State {
 
     #[inline]
     pub(super) fn time(&self, now: Instant, wall: bool) -> Time {
-        let monotonic = now.saturating_duration_since(self.started) + HEAD_START;
+        let since = now.saturating_duration_since(self.started);
         let unix =
             if wall { SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) } else { 0 };
-        Time { monotonic: u64::try_from(monotonic.as_nanos()).unwrap_or(u64::MAX), unix }
+        // 584 years of nanoseconds.
+        let nanoseconds = since.as_secs().saturating_add(HEAD_START).saturating_mul(1_000_000_000);
+        Time { monotonic: nanoseconds.saturating_add(u64::from(since.subsec_nanos())), unix }
     }
 }

@@ -1,0 +1,115 @@
+//! Who is known already goes a shorter way. It ends where the longer one does.
+
+use portcullis_ir as ir;
+
+use crate::support::Client;
+use crate::world::{
+    SIGNER, World, api_key, ask_on, authorization, claims, consumer, enforce, extra, jwt, policy, sha256,
+};
+
+/// Whoever shows a key is let pass, and whose token has the scope.
+fn rules() -> Option<ir::Authorization> {
+    let rule = |name: &str, scopes: Vec<Box<str>>, expressions: Vec<ir::Expression>| ir::AuthorizationRule {
+        name: name.into(),
+        action: ir::AuthorizationAction::Allow,
+        claims: Vec::new(),
+        scopes,
+        client_cidrs: Vec::new(),
+        methods: Vec::new(),
+        paths: Vec::new(),
+        expressions,
+    };
+    let by_key = ir::Expression("auth.method != 'jwt'".into());
+    let rules = vec![rule("keys", Vec::new(), vec![by_key]), rule("readers", vec!["read".into()], Vec::new())];
+    Some(ir::Authorization { rules, default: ir::AuthorizationAction::Deny })
+}
+
+#[tokio::test]
+async fn who_is_known_is_counted_cleaned_and_told_of_like_who_is_not() {
+    let mut world = World::new().await;
+    let methods = vec![jwt(), api_key(), extra()];
+    let auth = enforce(ir::AuthPolicy { authorization: rules(), ..policy(methods) });
+    let all = [world.rule("/", auth), consumer("bob", &["keys", "extra"], vec![sha256("key-bob")])];
+    world.put(all).await;
+    let mut token = claims();
+    token["scope"] = "read write".into();
+    let mut poor = claims();
+    poor["scope"] = "write".into();
+    let bearer = |claims| authorization("Bearer", &SIGNER.token(claims));
+    let spoofed = || ["X-User: root".to_owned(), "x_user: root".to_owned(), "X-Forwarded-Client_Cert: 1".to_owned()];
+    let (token, poor, key) = (bearer(&token), bearer(&poor), "x-api-key: key-bob".to_owned());
+    let mut client = Client::connect(world.address()).await;
+    for (shown, query, status) in [
+        (vec![token.clone()], "", 200),
+        (vec![key.clone()], "", 200),
+        (vec!["x-extra-key: key-bob".to_owned()], "", 200),
+        // Both are there: the first method counts, and both go no further.
+        (vec![token.clone(), key.clone()], "", 200),
+        (vec![], "key=key-bob&page=2", 200),
+        (vec![poor], "", 403),
+        (vec![token, "x-api-key: 1".to_owned()], "", 200),
+        (vec![], "", 401),
+    ] {
+        let headers: Vec<String> = spoofed().into_iter().chain(shown).collect();
+        let mut answers = Vec::new();
+        let before = counted(&world).await;
+        let mut counts = Vec::new();
+        for _ in 0..3 {
+            let answer = ask_on(&mut client, &format!("/?{query}"), &headers).await;
+            assert_eq!(answer.status, status, "{headers:?}");
+            let lines: Vec<String> =
+                String::from_utf8(answer.body).unwrap().lines().map(str::to_ascii_lowercase).collect();
+            let kept: Vec<String> = lines
+                .into_iter()
+                .filter(|line| !line.starts_with("x-request-id") && !line.starts_with("request id"))
+                .collect();
+            for secret in ["root", "key-bob", "x-api-key", "authorization"] {
+                assert!(status != 200 || !kept.iter().any(|line| line.contains(secret)), "{secret}: {kept:?}");
+            }
+            answers.push(kept);
+            counts.push(counted(&world).await);
+        }
+        assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+        let steps: Vec<Vec<u64>> = std::iter::once(&before).chain(&counts).zip(&counts).map(step).collect();
+        assert!(steps.iter().all(|step| *step == steps[0] && step.iter().sum::<u64>() >= 2), "{steps:?}");
+    }
+    world.plane.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_known_no_longer_is_turned_away_at_once() {
+    let mut world = World::new().await;
+    let rule = world.rule("/", enforce(policy(vec![api_key()])));
+    let bob = || consumer("bob", &["keys"], vec![sha256("key-bob")]);
+    world.put([rule, bob(), consumer("eve", &["keys"], vec![sha256("key-eve")])]).await;
+    let mut client = Client::connect(world.address()).await;
+    let key = ["x-api-key: key-bob".to_owned()];
+    for _ in 0..3 {
+        assert_eq!(ask_on(&mut client, "/", &key).await.status, 200);
+    }
+    world.put([consumer("bob", &["keys"], vec![sha256("another")])]).await;
+    assert_eq!(ask_on(&mut client, "/", &key).await.status, 401, "the key was changed");
+    world.put([bob()]).await;
+    assert_eq!(ask_on(&mut client, "/", &key).await.status, 200, "and changed back");
+    world.plane.stop().await;
+}
+
+/// Series and what they stand at.
+type Counts = Vec<(String, u64)>;
+
+/// What is counted of policies, in the order of the page.
+async fn counted(world: &World) -> Counts {
+    let page = world.plane.admin("/metrics").await.body;
+    let series = page.lines().filter(|line| line.starts_with("portcullis_dataplane_auth_"));
+    let read = series.filter_map(|line| {
+        let (name, value) = line.rsplit_once(' ')?;
+        Some((name.to_owned(), value.parse().ok()?))
+    });
+    read.collect()
+}
+
+/// By how much each series has grown; one that is new has grown from nothing.
+fn step((before, after): (&Counts, &Counts)) -> Vec<u64> {
+    let was = |name: &str| before.iter().find(|(other, _)| other == name).map_or(0, |(_, value)| *value);
+    after.iter().map(|(name, value)| value - was(name)).collect()
+}
