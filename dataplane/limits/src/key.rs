@@ -21,6 +21,9 @@ pub struct Secret {
     own: u64,
 }
 
+/// Headers of a head that is walked through.
+const SHORT: usize = 8;
+
 /// A part of a key, compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -112,10 +115,7 @@ impl Part {
 impl Value<'_> {
     pub(crate) fn hash(&self, hasher: &mut FoldHasher<'_>) {
         match self {
-            Self::Bytes(bytes) => {
-                hasher.write_u64(bytes.len() as u64);
-                hasher.write(bytes);
-            }
+            Self::Bytes(bytes) => hash_bytes(hasher, bytes),
             // No value is as long as this.
             Self::Network { address, prefix } => hash_address(hasher, u64::MAX - u64::from(*prefix), *address),
             Self::InsteadOf(address) => hash_address(hasher, u64::MAX - 256, *address),
@@ -143,6 +143,12 @@ impl Value<'_> {
     }
 }
 
+#[inline]
+pub(crate) fn hash_bytes(hasher: &mut FoldHasher<'_>, bytes: &[u8]) {
+    hasher.write_u64(bytes.len() as u64);
+    hasher.write(bytes);
+}
+
 fn hash_address(hasher: &mut FoldHasher<'_>, kind: u64, address: IpAddr) {
     hasher.write_u64(kind);
     match address {
@@ -165,11 +171,21 @@ fn network(address: IpAddr, prefix: u8) -> IpAddr {
 }
 
 /// Several values of one name are one list (RFC 9110, 5.3).
-fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, [u8]>> {
-    // Most heads have no name twice.
+#[inline]
+pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, [u8]>> {
+    // Most heads have no name twice, and to walk through a short one is cheaper than to hash a name.
     if headers.len() == headers.keys_len() {
-        return Some(Cow::Borrowed(headers.get(name)?.as_bytes()));
+        let value = if headers.len() <= SHORT {
+            headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
+        } else {
+            headers.get(name)
+        };
+        return Some(Cow::Borrowed(value?.as_bytes()));
     }
+    joined(headers, name)
+}
+
+fn joined<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, [u8]>> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?.as_bytes();
     let Some(second) = values.next() else { return Some(Cow::Borrowed(first)) };

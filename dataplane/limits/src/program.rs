@@ -1,5 +1,8 @@
 //! The limits in force at one place, compiled.
 
+use std::net::IpAddr;
+
+use http::HeaderMap;
 use portcullis_expressions::{Facts, InvalidExpression};
 use portcullis_ir::Limits;
 use smallvec::SmallVec;
@@ -128,13 +131,22 @@ impl Program {
 
 impl Rule {
     /// As [`Program::round`] and [`crate::charge()`] with this replica's own counters, for [`Program::sole`].
-    #[inline]
     pub fn decide<'p>(&'p self, facts: &Facts<'_>, now: Time) -> Sole<'p> {
-        let applied = match self.apply(facts) {
-            Application::Not => return Sole::NotApplied,
-            Application::Denied => return Sole::Denied(self),
-            Application::Applied(applied) => applied,
-        };
+        match self.apply(facts) {
+            Application::Not => Sole::NotApplied,
+            Application::Denied => Sole::Denied(self),
+            Application::Applied(applied) => self.count(applied, now),
+        }
+    }
+
+    /// The same, if no more has to be looked at.
+    #[inline]
+    pub fn decide_plainly<'p>(&'p self, headers: &HeaderMap, client: IpAddr, now: Time) -> Option<Sole<'p>> {
+        Some(self.count(self.apply_plainly(headers, client)?, now))
+    }
+
+    #[inline]
+    fn count<'p>(&'p self, applied: Applied<'p>, now: Time) -> Sole<'p> {
         let ([shape, ..], [table, ..]) = (&applied.plan.shapes[..], &self.counters.own[..]) else {
             return Sole::NotApplied;
         };

@@ -1,16 +1,17 @@
 //! One rule, compiled: to which requests it applies, under which key, at what cost, and what bounds them.
 
 use std::hash::Hasher;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use portcullis_expressions::{Facts, InvalidExpression, Program as Expression};
 use portcullis_ir::{Cost, Limit, LimitResponse, LimitRule, LimitScope, Match, OnMissingKey};
 use portcullis_router::{Bind, Request};
 
 use crate::answer;
 use crate::counter::{Counters, LIMITS, Registry};
-use crate::key::{Part, Secret, Value};
+use crate::key::{Part, Secret, Value, hash_bytes, header};
 use crate::quota::{InvalidKey, Named};
 use crate::shape::Shape;
 
@@ -33,8 +34,8 @@ pub struct Rule {
     tiers: Vec<(Box<str>, Plan)>,
     plan: Plan,
     secret: Arc<Secret>,
-    /// Every request is counted, at the same cost, under a key of one part.
-    plain: bool,
+    /// What every request costs, if each is counted and a header or the client's address is the whole key.
+    plain: Option<u64>,
 }
 
 /// Limits that hold together.
@@ -87,8 +88,14 @@ impl Rule {
             || matches!(&cost, CompiledCost::Expression(program) if program.uses_identity());
         let tiers = rule.tiers.as_ref();
         let default = tiers.map(|tiers| &tiers.default).filter(|default| !default.is_empty());
-        let plain = rule.matches.is_empty() && when.is_empty() && tier_from.is_none() && key.len() == 1;
-        let plain = plain && matches!(cost, CompiledCost::Units(_));
+        let plain = match (&key[..], &cost) {
+            ([Part::Header(_) | Part::ClientIp { .. }], CompiledCost::Units(units))
+                if rule.matches.is_empty() && when.is_empty() && tier_from.is_none() =>
+            {
+                Some(*units)
+            }
+            _ => None,
+        };
         Ok(Self {
             plain,
             name: rule.name.clone(),
@@ -112,17 +119,19 @@ impl Rule {
         })
     }
 
+    /// As [`Self::apply`], by the little that most rules look at. None: more has to be looked at.
     #[inline]
-    pub(crate) fn apply<'p>(&'p self, facts: &Facts<'_>) -> Application<'p> {
-        if let (true, [part]) = (self.plain, &self.key[..])
-            && let Some(value) = part.value(facts)
-        {
-            let mut hasher = self.secret.hasher();
-            value.hash(&mut hasher);
-            let cost = if let CompiledCost::Units(units) = self.cost { units } else { 1 };
-            let (plan, hash) = (&self.plan, hasher.finish());
-            return Application::Applied(Applied { rule: self, plan, hash, cost, by_address: false });
+    pub(crate) fn apply_plainly<'p>(&'p self, headers: &HeaderMap, client: IpAddr) -> Option<Applied<'p>> {
+        let (Some(cost), [part]) = (self.plain, &self.key[..]) else { return None };
+        let mut hasher = self.secret.hasher();
+        match part {
+            Part::Header(name) => hash_bytes(&mut hasher, &header(headers, name).filter(|value| !value.is_empty())?),
+            address => address.network(client.to_canonical())?.hash(&mut hasher),
         }
+        Some(Applied { rule: self, plan: &self.plan, hash: hasher.finish(), cost, by_address: false })
+    }
+
+    pub(crate) fn apply<'p>(&'p self, facts: &Facts<'_>) -> Application<'p> {
         if !self.matches.is_empty() && !self.meets(facts) {
             return Application::Not;
         }

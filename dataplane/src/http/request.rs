@@ -128,7 +128,10 @@ async fn answer(conn: &Conn, down: &mut Downstream, given: Given, log: &mut Log,
     let rest = Rest { conn, program: &program, found, facts: &facts, client: &client };
     if let Some(policies) = program.policies(&found) {
         let at_once = match admitted {
-            None => policy::admit_at_once(policies, &view.asked(conn, &program, &head, &client, None, log)),
+            None => {
+                let clues = (&head.headers, client.address.ip(), log.started());
+                policy::admit_at_once(policies, clues, || view.asked(conn, &program, &head, &client, None, log))
+            }
             Some(_) => AtOnce::Wait,
         };
         match at_once {

@@ -16,7 +16,7 @@ mod limit;
 mod program;
 mod refusal;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -145,7 +145,25 @@ pub(crate) enum AtOnce {
 }
 
 /// As [`admit`], where nobody has to be waited for: limits that each replica counts for itself, of clients that are known.
-pub(crate) fn admit_at_once(policies: Policies<'_>, asked: &Asked<'_>) -> AtOnce {
+#[inline]
+pub(crate) fn admit_at_once<'a>(
+    policies: Policies<'_>,
+    (headers, client, now): (&HeaderMap, IpAddr, Instant),
+    asked: impl FnOnce() -> Asked<'a>,
+) -> AtOnce {
+    if let Policies { limits: Some(limits), auth: None, external: None, vault: _ } = policies
+        && let Some(judged) = limit::admit_plainly(limits, headers, client, now)
+    {
+        return match judged {
+            Ok(None) => AtOnce::Go(None),
+            Ok(limits) => AtOnce::Go(Some(Box::new(Admitted { limits, ..Admitted::default() }))),
+            Err(refusal) => AtOnce::Refuse(refusal),
+        };
+    }
+    judge_at_once(policies, &asked())
+}
+
+fn judge_at_once(policies: Policies<'_>, asked: &Asked<'_>) -> AtOnce {
     let Policies { limits, auth, external: None, vault } = policies else { return AtOnce::Wait };
     let known = match auth.map(|auth| auth::recall(auth, vault, asked)) {
         Some(None) => return AtOnce::Wait,

@@ -277,6 +277,30 @@ async fn a_master_that_dies_is_followed_by_the_replica_that_its_sentinel_promote
 }
 
 #[tokio::test]
+async fn who_began_a_count_does_not_forget_what_others_added_when_it_is_flushed() {
+    let exact = |rule: &mut ir::LimitRule| rule.scope = fleet(|fleet| fleet.precision = ir::Precision::Exact);
+    for who_asks_first in [0, 1] {
+        let redis = Redis::start(&[]);
+        let limited = || rule("shared", &[window(10, 744 * 3600)], exact);
+        let (one, _one) = replica(single(&redis), 2, limited()).await;
+        let (two, _two) = replica(single(&redis), 2, limited()).await;
+        for gateway in [&one, &one, &one, &two, &two, &two, &two] {
+            assert_eq!(gateway.get("/").await.status, 200);
+        }
+        assert_eq!(redis.command("FLUSHALL"), "+OK");
+        let [first, second] = if who_asks_first == 0 { [&one, &two] } else { [&two, &one] };
+        assert_eq!(first.get("/").await.status, 200, "one is let pass at once");
+        assert_eq!(second.get("/").await.status, 429, "and no other until all may have said what they know");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        let mut statuses = Vec::new();
+        for _ in 0..3 {
+            statuses.push(first.get("/").await.status);
+        }
+        assert_eq!(statuses, [200, 200, 429], "seven, one, and two");
+    }
+}
+
+#[tokio::test]
 async fn a_flush_or_a_restart_in_the_middle_of_a_window_gives_away_a_lease_at_the_most() {
     for restart in [false, true] {
         let mut redis = Redis::start(&[]);

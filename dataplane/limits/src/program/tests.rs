@@ -108,6 +108,11 @@ fn ask(Twins { program, short }: &Twins, asked: &Asked) -> Said {
             Sole::Refused(..) => Said::Refused,
         };
         assert_eq!(shortly, said);
+        if let Some(applied) = rule.apply_plainly(facts.headers, facts.client) {
+            assert!(
+                matches!(rule.apply(&facts), Application::Applied(other) if (other.hash, other.cost) == (applied.hash, applied.cost))
+            );
+        }
     }
     said
 }

@@ -326,7 +326,7 @@ pub(super) fn put_back(program: &LimitProgram, applied: &Applied<'_>, outcome: O
         Outcome::Free => {}
         Outcome::Leased => {
             if let Some(lease) = fleet.book.known(applied.hash) {
-                lease.put_back(applied.cost, fleet.book.now());
+                fleet.book.put_back(&lease, applied.cost);
             }
         }
         Outcome::Exact => {

@@ -21,8 +21,10 @@ pub(crate) use quotas::QuotaQuestion;
 pub(crate) use state::State;
 pub(crate) use stream::{Newcomer, admit_connection, admit_session};
 
+use std::net::IpAddr;
 use std::time::Instant;
 
+use http::HeaderMap;
 use portcullis_expressions::{Facts, Identity};
 use portcullis_ir::LimitScope;
 use portcullis_limits::{self as limits, Applied, Book, Claim, Round, Sole, Standings};
@@ -80,32 +82,17 @@ pub(crate) async fn admit(
     Ok(())
 }
 
+/// What a client that may go on is told, or the answer to one that may not.
+pub(crate) type Told = Result<Option<Box<LimitHeaders>>, Box<Refusal>>;
+
 /// What most limits are: as [`admit`], without a word to anybody else. None: something has to be waited for, and nothing was
 /// counted. What there is to tell is given, else.
-pub(crate) fn admit_at_once(
-    program: &LimitProgram,
-    asked: &Asked<'_>,
-) -> Option<Result<Option<Box<LimitHeaders>>, Box<Refusal>>> {
+pub(crate) fn admit_at_once(program: &LimitProgram, asked: &Asked<'_>) -> Option<Told> {
     if !program.immediate {
         return None;
     }
-    let mut headers = None;
     if let Some(rule) = program.rules.sole() {
-        let (applied, passed) = match rule.decide(&asked.facts(None), program.time(asked.now)) {
-            Sole::NotApplied => return Some(Ok(None)),
-            Sole::Denied(rule) => return Some(Err(answer::denied(rule))),
-            Sole::Refused(applied, standing) => {
-                let settled = [Settled { applied, standings: Standings::from_slice(&[standing]) }];
-                return Some(Err(answer::refused(&settled, 0, standing.retry)));
-            }
-            Sole::Passes(applied, passed) => (applied, passed),
-        };
-        applied.rule.counters.tally.allowed.increment();
-        if program.tells {
-            let settled = [Settled { applied, standings: Standings::from_slice(&[passed.standing()]) }];
-            answer::tell(&settled, &mut headers);
-        }
-        return Some(Ok(headers));
+        return Some(alone(program, rule.decide(&asked.facts(None), program.time(asked.now))));
     }
     let round = program.rules.round(limits::Phase::Early, &asked.facts(None));
     if let Some(rule) = round.denied {
@@ -125,10 +112,37 @@ pub(crate) fn admit_at_once(
     for applied in &round.applied {
         applied.rule.counters.tally.allowed.increment();
     }
+    let mut told = None;
     if program.tells {
-        answer::tell(&all_settled(&round, &standings), &mut headers);
+        answer::tell(&all_settled(&round, &standings), &mut told);
     }
-    Some(Ok(headers))
+    Some(Ok(told))
+}
+
+/// As [`admit_at_once`], for what most limits are: one for each client, by a header or its address.
+#[inline]
+pub(crate) fn admit_plainly(program: &LimitProgram, headers: &HeaderMap, client: IpAddr, now: Instant) -> Option<Told> {
+    let rule = program.rules.sole().filter(|_| program.immediate)?;
+    Some(alone(program, rule.decide_plainly(headers, client, program.time(now))?))
+}
+
+/// What follows from the only limit.
+#[inline]
+fn alone(program: &LimitProgram, decided: Sole<'_>) -> Told {
+    let settled = |applied, standing| [Settled { applied, standings: Standings::from_slice(&[standing]) }];
+    match decided {
+        Sole::NotApplied => Ok(None),
+        Sole::Denied(rule) => Err(answer::denied(rule)),
+        Sole::Refused(applied, standing) => Err(answer::refused(&settled(applied, standing), 0, standing.retry)),
+        Sole::Passes(applied, passed) => {
+            applied.rule.counters.tally.allowed.increment();
+            let mut told = None;
+            if program.tells {
+                answer::tell(&settled(applied, passed.standing()), &mut told);
+            }
+            Ok(told)
+        }
+    }
 }
 
 fn all_settled<'p>(round: &Round<'p>, standings: &Standings) -> AllSettled<'p> {

@@ -86,14 +86,27 @@ impl Book {
                     book.counters.tally.leased.add(u64::try_from(answer.granted).unwrap_or(0));
                 }
                 let again = lease.settle(answer, wanted, book.now());
-                if lease.units(book.now()) > 0 && !lease.held.swap(true, Ordering::AcqRel) {
-                    lock(&book.holding).push(Arc::clone(&lease));
-                }
+                book.hold(&lease);
                 if !again {
                     return;
                 }
             }
         });
+    }
+
+    /// Units that were taken and not used: for the next, or for the store if there is none.
+    pub(crate) fn put_back(&self, lease: &Arc<Lease>, units: u64) {
+        lease.put_back(units, self.now());
+        self.hold(lease);
+    }
+
+    /// Somebody looks after its units from now on, if it has any.
+    fn hold(&self, lease: &Arc<Lease>) {
+        // Whoever gives back decides under the same lock that a lease holds nothing any more.
+        let mut holding = lock(&self.holding);
+        if lease.units(self.now()) > 0 && !lease.held.swap(true, Ordering::AcqRel) {
+            holding.push(Arc::clone(lease));
+        }
     }
 
     /// Gives back what nobody used for a while; everything, if `all`.

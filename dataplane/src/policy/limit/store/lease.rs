@@ -61,6 +61,8 @@ struct Inner {
     waiting: VecDeque<Waiter>,
     standings: Standings,
     granted_at: u64,
+    /// The millisecond at which what was granted last ends.
+    life: u64,
     /// Until this millisecond nothing is to be had.
     refused_until: u64,
 }
@@ -124,9 +126,12 @@ impl Lease {
     }
 
     /// Units that were taken and not used.
-    pub(crate) fn put_back(&self, units: u64, now: u64) {
+    pub(super) fn put_back(&self, units: u64, now: u64) {
+        // Who was just told of a grant may be here before all of it is written down.
+        let life = self.lock().life;
         let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
-            (ends(word) > now).then(|| (word & !UNITS) | ((word & UNITS) + units).min(UNITS))
+            let (ends, left) = if ends(word) > now { (ends(word), word & UNITS) } else { (life, 0) };
+            (ends > now).then(|| (ends << UNIT_BITS) | (left + units).min(UNITS))
         });
     }
 
@@ -178,7 +183,8 @@ impl Lease {
         let granted = u64::try_from(answer.granted).unwrap_or(0);
         inner.remember(&answer);
         let mut left = granted + self.drain(now);
-        let life = answer.life.map_or(u64::MAX >> UNIT_BITS, |life| now + millis(life));
+        let life = answer.life.map_or(u64::MAX, |life| now + millis(life)).min(u64::MAX >> UNIT_BITS);
+        inner.life = life;
         if granted < wanted {
             let retry = answer.counts.iter().map(|counted| millis(counted.retry)).max().unwrap_or(0);
             inner.refused_until = now + retry.min(REFUSAL);
@@ -203,7 +209,7 @@ impl Lease {
                 break;
             }
         }
-        self.word.store(((life.min(u64::MAX >> UNIT_BITS)) << UNIT_BITS) | left.min(UNITS), Ordering::Relaxed);
+        self.word.store((life << UNIT_BITS) | left.min(UNITS), Ordering::Relaxed);
         inner.asking = !inner.waiting.is_empty();
         inner.asking
     }
@@ -244,7 +250,8 @@ impl Lease {
     pub(super) fn reset(&self) {
         self.word.store(0, Ordering::Relaxed);
         let mut inner = self.lock();
-        inner.refused_until = 0;
+        // What is put back now was taken before: it is forgotten with the rest.
+        (inner.refused_until, inner.life) = (0, 0);
         inner.memories.iter_mut().for_each(|memory| *memory = Memory::default());
     }
 

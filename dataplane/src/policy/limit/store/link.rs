@@ -37,7 +37,10 @@ pub(crate) struct Link {
     slots: Arc<Semaphore>,
     /// Something is to be done: connect, probe.
     work: Arc<Notify>,
-    nonce: Box<str>,
+    /// Nobody else's.
+    nonce: u64,
+    /// How many were asked.
+    questions: AtomicU64,
 }
 
 /// The right to ask. It is had before anything is queued for the store, so that nothing queues without bound.
@@ -57,7 +60,8 @@ impl Link {
             patience: AtomicU64::new(0),
             slots: Arc::new(Semaphore::new(QUESTIONS)),
             work: Arc::new(Notify::new()),
-            nonce: format!("{nonce:016x}").into(),
+            nonce,
+            questions: AtomicU64::new(0),
         });
         control.spawn(upkeep(Arc::downgrade(&link)));
         link
@@ -106,8 +110,8 @@ impl Link {
             return Err(reason);
         }
         let Some(mut connection) = lock(&self.connection).clone() else { return Err(StoreFailure::Connect) };
-        let patience = self.patience();
-        let mut answer = std::pin::pin!(connection.ask(question, &self.nonce));
+        let (patience, name) = (self.patience(), self.name());
+        let mut answer = std::pin::pin!(connection.ask(question, &name));
         match tokio::time::timeout(patience, &mut answer).await {
             Ok(answer) => {
                 match &answer {
@@ -154,6 +158,11 @@ impl Link {
         reason.copied().unwrap_or(StoreFailure::Connect)
     }
 
+    /// For what a question makes in the store: made again, after a flush, it must not be taken for what was there before.
+    fn name(&self) -> String {
+        format!("{:016x}{:x}", self.nonce, self.questions.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// Whether the store answers in time, over a new connection if there is none.
     async fn probe(&self) -> Result<(), StoreFailure> {
         let Some(to) = lock(&self.to).clone() else { return Err(StoreFailure::Unknown) };
@@ -163,7 +172,7 @@ impl Link {
             None => Connection::open(&to).await?,
         };
         let since = Instant::now();
-        let answered = connection.ask(&probe(), &self.nonce).await;
+        let answered = connection.ask(&probe(), &self.name()).await;
         let late = since.elapsed() > self.patience();
         // Another way was asked for meanwhile.
         if lock(&self.to).as_ref() != Some(&to) {

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_ir::{self as ir, StoreMode};
-use portcullis_limits::{Applied, Book, Phase, Program, Registry, Secret, Standings, Time, charge};
+use portcullis_limits::{Applied, Book, Phase, Program, Registry, Secret, Standing, Standings, Time, charge};
 
 use self::cases::{BEGIN, Case, Said, cases};
 use super::connect::Connection;
+use super::lease::{Lease, Taken};
 use super::name::names;
-use super::question::{Asked, Memory, Question};
+use super::question::{Answer, Asked, Counted, Memory, Question};
 use crate::policy::limit::redis::{self, Redis};
 
 fn window(requests: u64, milliseconds: u64, burst: Option<u64>) -> ir::Limit {
@@ -234,4 +235,26 @@ async fn a_store_whose_clock_jumps_over_the_end_of_a_period_gives_the_next_one_o
     assert_eq!([take(8, 0).await, take(9, 3600).await], [8, 9]);
     assert_eq!([take(9, 0).await, take(9, 3600).await], [1, 0], "back and forth over the edge");
     assert_eq!(take(99, 7200).await, 10, "the period after it");
+}
+
+#[test]
+fn what_is_put_back_while_nothing_is_there_is_there_again() {
+    let lease = Lease::new(vec![Arc::from("portcullis:{k}:0")]);
+    let counted = |remaining| Counted {
+        standing: Standing { remaining, reset: 0, retry: 0 },
+        retry: Duration::ZERO,
+        memory: Some(Memory::default()),
+    };
+    let Taken::Wait { reply: _reply, ask: true } = lease.take(1, 10) else { panic!("nothing is there yet") };
+    let answer = Answer { granted: 1, life: None, counts: vec![counted(9)] };
+    assert!(!lease.settle(Ok(answer), 1, 10));
+    assert_eq!(lease.units(10), 0, "the one who waited has it");
+    lease.put_back(1, 10);
+    assert_eq!(lease.units(10), 1);
+    assert_eq!(lease.drain(10), 1);
+    lease.put_back(2, 10);
+    assert_eq!(lease.units(10), 2, "after all was given back to the store");
+    lease.reset();
+    lease.put_back(1, 10);
+    assert_eq!(lease.units(10), 0, "what was taken before a reset is forgotten with it");
 }
