@@ -18,6 +18,19 @@ use crate::password::PasswordHash;
 /// Most keys under argon2 in one set: an unknown key is tried with each of them.
 const MAX_SLOW: usize = 64;
 
+/// Names a method's consumers by the hash of its name: it is looked up for every request, and strings take longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConsumersOf([u8; 32]);
+
+impl From<&ConsumerSetKey> for ConsumersOf {
+    fn from(set: &ConsumerSetKey) -> Self {
+        let ConsumerSetKey { namespace, policy, method } = set;
+        // No name of an object has a NUL in it.
+        let parts = [&**namespace, "\0", policy, "\0", method];
+        Self(sha256(&parts.map(str::as_bytes)))
+    }
+}
+
 /// The consumers of one API key method.
 #[derive(Clone, Default)]
 pub struct ConsumerSet {

@@ -7,6 +7,9 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_ir::TokenSource;
 
+/// Headers of a head that is walked through.
+const SHORT: usize = 8;
+
 /// Where a credential was found, so that it can be taken away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
@@ -30,6 +33,32 @@ pub struct Ambiguous;
 /// One place to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source(TokenSource);
+
+/// The only place that a credential can stand in, if that is a header.
+#[derive(Clone, Debug)]
+pub struct InHeader {
+    name: HeaderName,
+    prefix: Box<str>,
+}
+
+impl InHeader {
+    /// None: there are others.
+    pub fn of(sources: &[Source]) -> Option<Self> {
+        match sources {
+            [Source(TokenSource::Header { name, prefix })] => Some(Self { name: name.clone(), prefix: prefix.clone() }),
+            _ => None,
+        }
+    }
+
+    /// As [`Source::find`]. None: there is nothing, or something that has to be looked at with more care.
+    #[inline]
+    pub fn find<'a>(&self, headers: &'a HeaderMap) -> Option<&'a [u8]> {
+        if headers.len() != headers.keys_len() {
+            return None;
+        }
+        after(&self.prefix, sole(headers, &self.name)?.as_bytes()).filter(|found| !found.is_empty())
+    }
+}
 
 impl Source {
     pub fn new(source: &TokenSource) -> Self {
@@ -73,7 +102,7 @@ impl Source {
         match &self.0 {
             // Most heads have no name twice.
             TokenSource::Header { name, prefix } if headers.len() == headers.keys_len() => {
-                let value = headers.get(name).and_then(|value| after(prefix, value.as_bytes()));
+                let value = sole(headers, name).and_then(|value| after(prefix, value.as_bytes()));
                 Ok(value.map(Cow::Borrowed))
             }
             TokenSource::Header { name, prefix } => {
@@ -93,13 +122,26 @@ impl Source {
     }
 }
 
+/// Of a head that has no name twice. To walk through a short one is cheaper than to hash a name.
+#[inline]
+fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    if headers.len() > SHORT {
+        return headers.get(name);
+    }
+    headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
+}
+
 fn named<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
     headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
 }
 
 /// What stands behind the prefix, which is compared without regard to case; where it ends in a space, several may stand
 /// there (RFC 9110, 11.4).
+#[inline]
 fn after<'a>(prefix: &str, value: &'a [u8]) -> Option<&'a [u8]> {
+    if prefix.is_empty() {
+        return Some(value);
+    }
     let (head, rest) = value.split_at_checked(prefix.len())?;
     // Nearly all write it as it is written here.
     if head != prefix.as_bytes() && !head.eq_ignore_ascii_case(prefix.as_bytes()) {

@@ -17,6 +17,10 @@ impl Exemptions {
         Ok(Self(matches.to_vec()))
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// `path` is in the form that routes are matched by.
     pub fn take(&self, method: &Method, path: &str) -> bool {
         self.0.iter().any(|one| one.method.as_ref().is_none_or(|wanted| wanted == method) && one.path.matches(path))

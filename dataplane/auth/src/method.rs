@@ -3,7 +3,7 @@
 use portcullis_ir::{ConsumerSetKey, TokenSource};
 
 use crate::encoding::sha256;
-use crate::{ConsumerSet, Reason, Recognised, Source};
+use crate::{ConsumerSet, ConsumersOf, Reason, Recognised, Source};
 
 /// Longest API key, in bytes.
 const MAX_API_KEY: usize = 1024;
@@ -14,17 +14,17 @@ pub struct Broken(pub Box<str>);
 
 #[derive(Debug)]
 pub struct ApiKeys {
-    consumers: ConsumerSetKey,
+    consumers: ConsumersOf,
     from: Vec<Source>,
 }
 
 impl ApiKeys {
     pub fn new(consumers: &ConsumerSetKey, from: &[TokenSource]) -> Self {
-        Self { consumers: consumers.clone(), from: from.iter().map(Source::new).collect() }
+        Self { consumers: consumers.into(), from: from.iter().map(Source::new).collect() }
     }
 
-    pub fn consumers(&self) -> &ConsumerSetKey {
-        &self.consumers
+    pub fn consumers(&self) -> ConsumersOf {
+        self.consumers
     }
 
     pub fn sources(&self) -> &[Source] {

@@ -1,24 +1,24 @@
 //! What credentials are judged by: consumers, users, shared secrets and issuers' keys. Persistent: the next state shares
 //! all but the path to what has changed with the one before.
 
-use std::hash::Hash;
+use std::hash::{BuildHasherDefault, Hash};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use imbl::GenericHashMap;
 use imbl::shared_ptr::DefaultSharedPtr;
 use portcullis_ir::{
-    Change, ConsumerSetKey, Credential, CredentialContent, CredentialKey, Discovery, IssuerKey, JwtKeys, Resource,
-    Secret,
+    Change, Credential, CredentialContent, CredentialKey, Discovery, IssuerKey, JwtKeys, Resource, Secret,
 };
 
-use crate::{ConsumerSet, KeySet, Users};
+use crate::consumers::Prefix;
+use crate::{ConsumerSet, ConsumersOf, KeySet, Users};
 
 type Table<K, V> = GenericHashMap<K, V, FixedState, DefaultSharedPtr>;
 
 #[derive(Clone, Debug, Default)]
 pub struct Vault {
-    consumers: Table<ConsumerSetKey, ConsumerSet>,
+    consumers: GenericHashMap<ConsumersOf, ConsumerSet, BuildHasherDefault<Prefix>, DefaultSharedPtr>,
     users: Table<CredentialKey, Arc<Users>>,
     shared: Table<CredentialKey, Arc<Shared>>,
     issuers: Table<IssuerKey, Arc<Issued>>,
@@ -59,8 +59,8 @@ impl Vault {
     }
 
     /// Of an API key method. None: nobody has a key.
-    pub fn consumers(&self, set: &ConsumerSetKey) -> Option<&ConsumerSet> {
-        self.consumers.get(set)
+    pub fn consumers(&self, set: ConsumersOf) -> Option<&ConsumerSet> {
+        self.consumers.get(&set)
     }
 
     /// None: the Secret is not there.
@@ -97,7 +97,7 @@ impl Vault {
             CredentialContent::Consumer { sets, id, metadata, keys } => {
                 for set in sets {
                     // In place, as far as no older state shares it: 100,000 at once are 100,000 insertions.
-                    self.consumers.entry(set.clone()).or_default().insert(set, key, id, metadata, keys);
+                    self.consumers.entry(set.into()).or_default().insert(set, key, id, metadata, keys);
                 }
             }
             CredentialContent::Users(file) => {
@@ -115,6 +115,7 @@ impl Vault {
         match content {
             CredentialContent::Consumer { sets, keys, .. } => {
                 for set in sets {
+                    let set = &ConsumersOf::from(set);
                     let Some(consumers) = self.consumers.get_mut(set) else { continue };
                     consumers.remove(key, keys);
                     if consumers.is_empty() {

@@ -1,5 +1,6 @@
 //! Keys. Each kind of key is a type of its own, so that a listener can never be looked up by a backend's name.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -40,6 +41,41 @@ impl ListenerKey {
             && self.set.is_none()
             && other.set.is_none();
         shared || self == other
+    }
+}
+
+/// Names that are mostly copies of one another: of those it is seen at once that they are equal.
+pub trait Shared: Ord {
+    /// It is a copy of the other. False says nothing.
+    fn shares(&self, other: &Self) -> bool;
+
+    /// As `cmp`, which looks into the names.
+    #[inline]
+    fn order(&self, other: &Self) -> Ordering {
+        if self.shares(other) { Ordering::Equal } else { self.cmp(other) }
+    }
+}
+
+impl Shared for GatewayKey {
+    #[inline]
+    fn shares(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.name, &other.name) && Arc::ptr_eq(&self.namespace, &other.namespace)
+    }
+}
+
+impl Shared for RouteKey {
+    #[inline]
+    fn shares(&self, other: &Self) -> bool {
+        let names = Arc::ptr_eq(&self.name, &other.name) && Arc::ptr_eq(&self.namespace, &other.namespace);
+        names && self.rule == other.rule && self.kind == other.kind
+    }
+}
+
+impl Shared for BackendKey {
+    #[inline]
+    fn shares(&self, other: &Self) -> bool {
+        let names = Arc::ptr_eq(&self.name, &other.name) && Arc::ptr_eq(&self.namespace, &other.namespace);
+        names && self.port == other.port && self.kind == other.kind && self.transport == other.transport
     }
 }
 

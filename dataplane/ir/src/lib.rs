@@ -42,7 +42,7 @@ pub use filter::{
 pub use host::{Authority, Host, HostPattern, InvalidHost};
 pub use key::{
     BackendKey, BackendKind, CertificateKey, GatewayKey, ListenerKey, ListenerSetKey, ResourceKey, RouteKey, RouteKind,
-    Transport,
+    Shared, Transport,
 };
 pub use listener::{ClientValidation, ClientValidationMode, Listener, ListenerProtocol, TlsTermination};
 pub use matches::{HeaderMatch, Match, QueryMatch, StringMatch};

@@ -16,6 +16,7 @@ mod charge;
 mod counter;
 mod key;
 mod program;
+mod quick;
 mod quota;
 mod rule;
 mod shape;

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::charge::charge_one;
 use crate::counter::Registry;
+use crate::quick::Quick;
 use crate::rule::{Application, Applied, Rule};
 use crate::shape::{Shape, Standing};
 use crate::time::Time;
@@ -21,6 +22,7 @@ pub struct Program {
     early: usize,
     /// There is one rule, which asks nothing of authentication, with one limit for whoever asks.
     sole: bool,
+    quick: Option<Quick>,
 }
 
 /// Before authentication, or after it.
@@ -93,7 +95,8 @@ impl Program {
         let first_late = early.len();
         early.extend(late);
         let sole = first_late == 1 && early.len() == 1 && early[0].has_one_limit();
-        (Self { rules: early.into(), early: first_late, sole }, inert)
+        let quick = early.first().filter(|_| sole).and_then(Quick::of);
+        (Self { rules: early.into(), early: first_late, sole, quick }, inert)
     }
 
     pub fn rules(&self) -> &[Rule] {
@@ -111,6 +114,16 @@ impl Program {
     #[inline]
     pub fn sole(&self) -> Option<&Rule> {
         if self.sole { self.rules.first() } else { None }
+    }
+
+    /// Whether a request passes whatever there is; then it is counted. Else nothing is, and all has to be asked: yes is
+    /// only said of a place's only limit, to a client that was seen before and need not be told anything.
+    #[inline]
+    pub fn pass(&self, headers: &HeaderMap, client: IpAddr, now: impl FnOnce() -> Time) -> bool {
+        match &self.quick {
+            Some(quick) => quick.pass(headers, client, now()),
+            None => false,
+        }
     }
 
     /// What of a phase applies to a request.
@@ -137,12 +150,6 @@ impl Rule {
             Application::Denied => Sole::Denied(self),
             Application::Applied(applied) => self.count(applied, now),
         }
-    }
-
-    /// The same, if no more has to be looked at.
-    #[inline]
-    pub fn decide_plainly<'p>(&'p self, headers: &HeaderMap, client: IpAddr, now: Time) -> Option<Sole<'p>> {
-        Some(self.count(self.apply_plainly(headers, client)?, now))
     }
 
     #[inline]

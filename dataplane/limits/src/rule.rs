@@ -1,17 +1,16 @@
 //! One rule, compiled: to which requests it applies, under which key, at what cost, and what bounds them.
 
 use std::hash::Hasher;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use portcullis_expressions::{Facts, InvalidExpression, Program as Expression};
 use portcullis_ir::{Cost, Limit, LimitResponse, LimitRule, LimitScope, Match, OnMissingKey};
 use portcullis_router::{Bind, Request};
 
 use crate::answer;
 use crate::counter::{Counters, LIMITS, Registry};
-use crate::key::{Part, Secret, Value, hash_bytes, header};
+use crate::key::{Part, Secret, Value};
 use crate::quota::{InvalidKey, Named};
 use crate::shape::Shape;
 
@@ -34,8 +33,6 @@ pub struct Rule {
     tiers: Vec<(Box<str>, Plan)>,
     plan: Plan,
     secret: Arc<Secret>,
-    /// What every request costs, if each is counted and a header or the client's address is the whole key.
-    plain: Option<u64>,
 }
 
 /// Limits that hold together.
@@ -88,16 +85,7 @@ impl Rule {
             || matches!(&cost, CompiledCost::Expression(program) if program.uses_identity());
         let tiers = rule.tiers.as_ref();
         let default = tiers.map(|tiers| &tiers.default).filter(|default| !default.is_empty());
-        let plain = match (&key[..], &cost) {
-            ([Part::Header(_) | Part::ClientIp { .. }], CompiledCost::Units(units))
-                if rule.matches.is_empty() && when.is_empty() && tier_from.is_none() =>
-            {
-                Some(*units)
-            }
-            _ => None,
-        };
         Ok(Self {
-            plain,
             name: rule.name.clone(),
             counters: registry.counters(rule),
             scope: rule.scope.clone(),
@@ -117,18 +105,6 @@ impl Rule {
             plan: Plan::compile(&rule.name, default.unwrap_or(&rule.limits)),
             secret: Arc::clone(&registry.secret),
         })
-    }
-
-    /// As [`Self::apply`], by the little that most rules look at. None: more has to be looked at.
-    #[inline]
-    pub(crate) fn apply_plainly<'p>(&'p self, headers: &HeaderMap, client: IpAddr) -> Option<Applied<'p>> {
-        let (Some(cost), [part]) = (self.plain, &self.key[..]) else { return None };
-        let mut hasher = self.secret.hasher();
-        match part {
-            Part::Header(name) => hash_bytes(&mut hasher, &header(headers, name).filter(|value| !value.is_empty())?),
-            address => address.network(client.to_canonical())?.hash(&mut hasher),
-        }
-        Some(Applied { rule: self, plan: &self.plan, hash: hasher.finish(), cost, by_address: false })
     }
 
     pub(crate) fn apply<'p>(&'p self, facts: &Facts<'_>) -> Application<'p> {
@@ -228,6 +204,28 @@ impl Rule {
 
     pub(crate) fn key(&self) -> &[Part] {
         &self.key
+    }
+
+    pub(crate) fn secret(&self) -> Arc<Secret> {
+        Arc::clone(&self.secret)
+    }
+
+    /// To whatever request; none is looked at.
+    pub(crate) fn applies_always(&self) -> bool {
+        self.matches.is_empty() && self.when.is_empty()
+    }
+
+    /// What every request costs.
+    pub(crate) fn fixed_cost(&self) -> Option<u64> {
+        match self.cost {
+            CompiledCost::Units(units) => Some(units),
+            CompiledCost::Expression(_) => None,
+        }
+    }
+
+    /// What holds for whoever asks.
+    pub(crate) fn sole_plan(&self) -> Option<&Plan> {
+        self.tier_from.is_none().then_some(&self.plan)
     }
 
     pub(crate) fn with_values(&self, tier: Option<&str>, values: Vec<Value<'_>>) -> Result<Named<'_>, InvalidKey> {

@@ -90,6 +90,12 @@ impl Table {
         }
     }
 
+    /// The place of a key that was seen before, and whose word is in terms of the shape that has this mark.
+    #[inline]
+    pub(crate) fn seen(&self, tag: u64, mark: u32) -> Option<Slot<'_>> {
+        self.find(tag).filter(|slot| slot.mark() == mark)
+    }
+
     /// The word of a key that was seen before.
     pub(crate) fn peek(&self, tag: u64, shape: &Shape, now: Time) -> Option<u64> {
         let slot = self.find(tag)?;

@@ -42,7 +42,7 @@ pub(super) async fn admit(
     let admitted = {
         let mut peeking = Peeking::new(down, facts);
         let tap = (facts.body != Body::None).then(|| Tap::new(&mut peeking));
-        let asked = view.asked(conn, program, head, client, tap.as_ref().map(|tap| tap as &dyn Lent), log);
+        let asked = view.asked(conn, program, head, client, tap.as_ref().map(|tap| tap as &dyn Lent), log.started());
         policy::admit_first(services, asked).await.map_err(Stopped::Denied)?
     };
     if let Some(edits) = &admitted.edits {

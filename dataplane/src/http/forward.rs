@@ -29,7 +29,7 @@ use super::session::Session;
 use super::timer::Timer;
 use super::{grpc, retry, route};
 use crate::observe::{ConnectOutcome, RetryCause, flags};
-use crate::policy::{Admitted, RequestEdits};
+use crate::policy::{RequestEdits, Settled};
 use crate::program::{CompiledCors, CompiledTarget, Program, RuleState};
 use crate::upstream::{BackendProgram, CONNECT_BOUND, EndpointRef, Upstream, Want};
 
@@ -46,7 +46,7 @@ pub(super) struct Forward<'p> {
     session: Option<Box<Session<'p>>>,
     cors: Option<&'p CompiledCors>,
     /// What policies change of the request, and put into its answer; none for most.
-    pub(super) admitted: Option<Box<Admitted>>,
+    pub(super) settled: Settled<'p>,
 }
 
 /// Picks the backend and settles what the request becomes for it.
@@ -75,7 +75,16 @@ pub(super) fn plan<'p>(
     let rewrite = rewrites(&filters).find_map(|rewrite| rewrite.path.as_ref());
     let target = route::rewritten_target(rewrite, &found, path, uri)?.map(Box::new);
     let mirrors = mirror::due(program, state, index);
-    Ok(Forward { found, backend, filters, target, mirrors, session, cors: state.cors_of(index), admitted: None })
+    Ok(Forward {
+        found,
+        backend,
+        filters,
+        target,
+        mirrors,
+        session,
+        cors: state.cors_of(index),
+        settled: Settled::Nothing,
+    })
 }
 
 pub(super) async fn run(
@@ -88,9 +97,9 @@ pub(super) async fn run(
     timer: &mut Timer,
 ) -> Answered {
     // Before filters can change what they were asked by.
-    let admitted = forward.admitted.take();
-    let wishes = wishes(facts, &head, forward.cors, admitted.as_deref());
-    let edits = admitted.as_ref().and_then(|admitted| admitted.edits.as_ref());
+    let settled = std::mem::take(&mut forward.settled);
+    let wishes = wishes(facts, &head, forward.cors, settled.answered());
+    let edits = settled.edits();
     let method = head.method.clone();
     prepare(&mut head, facts, &forward, edits);
     log.backend = Some(Arc::clone(forward.backend));

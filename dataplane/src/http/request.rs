@@ -24,7 +24,7 @@ use super::route::{self, Question};
 use super::timer::Timer;
 use super::upgrade::Tunnel;
 use crate::observe::flags;
-use crate::policy::{self, Admitted, Asked, AtOnce, Lent, Policies, Refusal, Tap};
+use crate::policy::{self, Admitted, Asked, AtOnce, Lent, Policies, Refusal, Settled, Tap};
 use crate::program::{Program, RuleState};
 
 /// How long a client may take for what it gets of a broken response.
@@ -97,10 +97,10 @@ async fn answer(conn: &Conn, down: &mut Downstream, given: Given, log: &mut Log,
     let client = conn.peer.identify(&mut head.headers, facts.seen, &conn.worker.shared.settings.trusted_proxies);
     log.request = Some(named(&head, facts.host.clone(), client.address, Some(client.request_id.clone())));
     let program = conn.worker.shared.program.load_full();
-    let mut admitted: Option<Box<Admitted>> = None;
+    let mut first: Option<Box<Admitted>> = None;
     if program.asks_first() {
         match Box::pin(first::admit(conn, &program, down, &mut head, &mut facts, &client, log)).await {
-            Ok(may) => admitted = may.boxed(),
+            Ok(may) => first = Some(Box::new(may)),
             Err(Stopped::Failed(failure)) => {
                 return refuse(down, &failure, &wishes(&facts, &head, None, None), log).await;
             }
@@ -120,41 +120,45 @@ async fn answer(conn: &Conn, down: &mut Downstream, given: Given, log: &mut Log,
             return note_sent(local::preflight(down, &preflight.1), log);
         }
         Err(failure) => {
-            return refuse(down, &failure, &wishes(&facts, &head, None, admitted.as_deref()), log).await;
+            return refuse(down, &failure, &wishes(&facts, &head, None, first.as_deref()), log).await;
         }
     };
     // From here on a failure is the rule's, and counted there.
     log.rule = Some(std::sync::Arc::clone(found.rule));
     let rest = Rest { conn, program: &program, found, facts: &facts, client: &client };
-    if let Some(policies) = program.policies(&found) {
-        let at_once = match admitted {
-            None => {
-                let clues = (&head.headers, client.address.ip(), log.started());
-                policy::admit_at_once(policies, clues, || view.asked(conn, &program, &head, &client, None, log))
-            }
-            Some(_) => AtOnce::Wait,
-        };
-        match at_once {
-            AtOnce::Go(mut may) => {
-                log.auth = may.as_mut().and_then(|may| may.note.take());
-                admitted = may;
-            }
-            AtOnce::Refuse(refusal) => {
-                let wishes = wishes(&facts, &head, found.rule.payload.any_cors(), None);
-                return turn_away(down, &refusal, &wishes, log).await;
-            }
-            // A box of its own, so that requests without policies do not carry its state.
-            AtOnce::Wait => match Box::pin(rest.admit(policies, &head, &view, admitted, down, log)).await {
-                Ok(settled) => admitted = settled,
+    let settled = match program.policies(&found) {
+        None => first.map_or(Settled::Nothing, |first| Settled::from(*first)),
+        Some(policies) => {
+            let at_once = match first {
+                None => {
+                    let (who, of) = ((client.address.ip(), log.started()), (&*conn.worker, &*conn.info));
+                    match policies.pass(&head.headers, who, of, &mut log.auth) {
+                        Some(settled) => AtOnce::Go(settled),
+                        None => {
+                            let asked = view.asked(conn, &program, &head, &client, None, log.started());
+                            policy::admit_at_once(policies, &asked, &mut log.auth)
+                        }
+                    }
+                }
+                Some(_) => AtOnce::Wait,
+            };
+            let judged = match at_once {
+                AtOnce::Go(settled) => Ok(settled),
+                AtOnce::Refuse(refusal) => Err(refusal),
+                // A box of its own, so that requests without policies do not carry its state.
+                AtOnce::Wait => Box::pin(rest.admit(policies, &head, &view, first, down, log)).await,
+            };
+            match judged {
+                Ok(settled) => settled,
                 Err(refusal) => {
                     let wishes = wishes(&facts, &head, found.rule.payload.any_cors(), None);
                     return turn_away(down, &refusal, &wishes, log).await;
                 }
-            },
+            }
         }
-    }
+    };
     let decided = rest.decide(&head, &view);
-    rest.carry_out(decided, head, admitted, down, log, timer).await
+    rest.carry_out(decided, head, settled, down, log, timer).await
 }
 
 /// What is known of a request once its rule is found.
@@ -167,41 +171,27 @@ struct Rest<'a> {
     client: &'a Client,
 }
 
-/// What policies have come to; none: nothing follows from them.
-type Settled = Option<Box<Admitted>>;
-
 impl<'a> Rest<'a> {
-    /// What policies say, some of which may have to be waited for. `admitted` is what was settled before the rule was found.
+    /// What policies say, some of which may have to be waited for. `first` is what was settled before the rule was found.
     async fn admit(
         self,
         policies: Policies<'_>,
         head: &Parts,
         view: &View<'_>,
-        admitted: Settled,
+        first: Option<Box<Admitted>>,
         down: &mut Downstream,
         log: &mut Log,
-    ) -> Result<Settled, Box<Refusal>> {
-        let admitted = admitted.map(|admitted| *admitted).unwrap_or_default();
-        let judged = {
-            let mut peeking = Peeking::new(down, self.facts);
-            let tap = (self.facts.body != Body::None).then(|| Tap::new(&mut peeking));
-            let body = tap.as_ref().map(|tap| tap as &dyn Lent);
-            let asked = view.asked(self.conn, self.program, head, self.client, body, log);
-            policy::admit(policies, asked, admitted).await
-        };
-        match judged {
-            Ok(mut may) => {
-                log.auth = may.note.take();
-                if let Some(shadowed) = may.shadowed.take() {
-                    log.judged().shadowed_by = Some(shadowed);
-                }
-                Ok(may.boxed())
-            }
-            Err(mut refusal) => {
-                log.auth = refusal.note.take();
-                Err(refusal)
-            }
+    ) -> Result<Settled<'a>, Box<Refusal>> {
+        let first = first.map(|first| *first).unwrap_or_default();
+        let mut peeking = Peeking::new(down, self.facts);
+        let tap = (self.facts.body != Body::None).then(|| Tap::new(&mut peeking));
+        let body = tap.as_ref().map(|tap| tap as &dyn Lent);
+        let asked = view.asked(self.conn, self.program, head, self.client, body, log.started());
+        let mut admitted = policy::admit(policies, asked, first, &mut log.auth).await?;
+        if let Some(shadowed) = admitted.shadowed.take() {
+            log.judged().shadowed_by = Some(shadowed);
         }
+        Ok(admitted.into())
     }
 
     /// What the rule makes of the request, before anything is sent anywhere.
@@ -217,9 +207,9 @@ impl<'a> Rest<'a> {
 
     async fn carry_out(
         self,
-        decided: Result<Decided<'_>, Failure>,
+        decided: Result<Decided<'a>, Failure>,
         head: Box<Parts>,
-        admitted: Settled,
+        settled: Settled<'a>,
         down: &mut Downstream,
         log: &mut Log,
         timer: &mut Timer,
@@ -227,17 +217,17 @@ impl<'a> Rest<'a> {
         let Self { conn, found, facts, .. } = self;
         let failure = match decided {
             Ok(Decided::Forward(mut forward)) => {
-                forward.admitted = admitted;
+                forward.settled = settled;
                 return forward::run(conn, down, head, facts, forward, log, timer).await;
             }
             Ok(Decided::Redirect { status, location }) => {
                 log.flags |= flags::REDIRECT;
-                let wishes = wishes(facts, &head, found.rule.payload.any_cors(), admitted.as_deref());
+                let wishes = wishes(facts, &head, found.rule.payload.any_cors(), settled.answered());
                 return redirect(down, status, location, &wishes, log).await;
             }
             Err(failure) => failure,
         };
-        let wishes = wishes(facts, &head, found.rule.payload.any_cors(), admitted.as_deref());
+        let wishes = wishes(facts, &head, found.rule.payload.any_cors(), settled.answered());
         refuse(down, &failure, &wishes, log).await
     }
 }
@@ -263,7 +253,7 @@ impl<'a> View<'a> {
         head: &'b Parts,
         client: &Client,
         body: Option<&'b dyn Lent>,
-        log: &Log,
+        now: Instant,
     ) -> Asked<'b> {
         Asked {
             worker: &conn.worker,
@@ -275,7 +265,7 @@ impl<'a> View<'a> {
             client: client.address,
             https: client.https,
             body,
-            now: log.started(),
+            now,
         }
     }
 }

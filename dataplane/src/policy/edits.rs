@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 pub(crate) static XFCC: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 
 /// Kept apart from the head itself, because a request that is sent again begins with what the client sent.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct RequestEdits {
     /// Settled before the request's rule was found, and seen by whatever comes after: so it is applied first.
     pub(crate) before: Option<Box<RequestEdits>>,
@@ -28,6 +28,8 @@ pub(crate) struct RequestEdits {
     pub(crate) query: Option<String>,
     /// Put in place of what is there, after everything was taken away.
     pub(crate) set: Vec<(HeaderName, HeaderValue)>,
+    /// No name that is taken away has a `_`. Else it has to be looked for.
+    pub(crate) plain_names: bool,
 }
 
 /// What is known of a head without looking through it.
@@ -45,12 +47,31 @@ impl MayHave {
 }
 
 impl RequestEdits {
+    /// For all requests of a policy; at most one credential.
+    pub(crate) fn of_all(xfcc: bool, remove: &Arc<[HeaderName]>, strip: Option<&HeaderName>) -> Self {
+        let plain_names = !remove.iter().chain(strip).any(has_underscore);
+        let (remove, strip) = (Arc::clone(remove), strip.cloned().into_iter().collect());
+        Self { xfcc, remove, strip, plain_names, ..Self::default() }
+    }
+
     /// More than once comes to the same as once.
+    #[expect(
+        clippy::inline_always,
+        reason = "measured: it is asked of every request, and the compiler leaves it a call"
+    )]
+    #[inline(always)]
     pub(crate) fn apply(&self, head: &mut Parts, may: MayHave) {
         if let Some(before) = &self.before {
             before.apply(head, may);
         }
         self.clean_own(&mut head.headers, may);
+        if self.cookies.is_some() || self.query.is_some() || !self.set.is_empty() {
+            self.put(head);
+        }
+    }
+
+    /// What comes in the place of what was taken away.
+    fn put(&self, head: &mut Parts) {
         if let Some(cookies) = &self.cookies {
             head.headers.remove(COOKIE);
             // Cut out of header values: always one.
@@ -80,17 +101,33 @@ impl RequestEdits {
         self.clean_own(headers, MayHave { xfcc: true, underscore: headers.keys().any(has_underscore) });
     }
 
+    #[expect(
+        clippy::inline_always,
+        reason = "measured: it is asked of every request, and the compiler leaves it a call"
+    )]
+    #[inline(always)]
     fn clean_own(&self, headers: &mut HeaderMap, may: MayHave) {
-        let xfcc = self.xfcc.then_some(&XFCC);
-        let names = || self.remove.iter().chain(&self.strip).chain(xfcc);
         // As they are written, which is how nearly all come.
-        for name in self.remove.iter().chain(&self.strip).chain(xfcc.filter(|_| may.xfcc)) {
+        for name in &*self.remove {
             headers.remove(name);
         }
-        // Any other spelling has a `_`, there or here.
-        if !may.underscore && !names().any(has_underscore) {
-            return;
+        for name in &self.strip {
+            headers.remove(name);
         }
+        if self.xfcc && may.xfcc {
+            headers.remove(&XFCC);
+        }
+        // Any other spelling has a `_`, there or here.
+        let odd = || self.remove.iter().chain(&self.strip).any(has_underscore);
+        if may.underscore || (!self.plain_names && odd()) {
+            self.clean_spoofed(headers);
+        }
+    }
+
+    /// Takes away what could be taken for a name of ours.
+    #[cold]
+    fn clean_spoofed(&self, headers: &mut HeaderMap) {
+        let names = || self.remove.iter().chain(&self.strip).chain(self.xfcc.then_some(&XFCC));
         let spoofed: Vec<HeaderName> =
             headers.keys().filter(|name| names().any(|other| folds_to(name, other))).cloned().collect();
         for name in spoofed {
@@ -102,12 +139,16 @@ impl RequestEdits {
 /// Eight bytes at a time: this is asked of every name of a request.
 pub(crate) fn has_underscore(name: &HeaderName) -> bool {
     const EACH: u64 = u64::MAX / 255;
-    let (words, rest) = name.as_str().as_bytes().as_chunks();
     let any = |word: &[u8; 8]| {
         let zeros = u64::from_ne_bytes(*word) ^ (EACH * u64::from(b'_'));
         zeros.wrapping_sub(EACH) & !zeros & (EACH << 7) != 0
     };
-    words.iter().any(any) || rest.contains(&b'_')
+    let bytes = name.as_str().as_bytes();
+    match bytes.last_chunk() {
+        // Some of the last were among the others.
+        Some(last) => any(last) || bytes.as_chunks().0.iter().any(any),
+        None => bytes.contains(&b'_'),
+    }
 }
 
 /// CGI and its heirs fold `-` and `_` (RFC 3875, 4.1.18); names are lower-case here already.

@@ -16,6 +16,7 @@ mod limit;
 mod program;
 mod refusal;
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -102,18 +103,9 @@ pub(crate) struct Admitted {
     pub(crate) shadowed: Option<Box<str>>,
     /// What stores were asked for it.
     pub(crate) fleet: Option<Box<limit::SoFar>>,
-    /// For the access log.
-    pub(crate) note: Option<AuthNote>,
 }
 
 impl Admitted {
-    /// None if nothing follows from it.
-    pub(crate) fn boxed(self) -> Option<Box<Self>> {
-        let Self { edits, response, limits, shadowed: _, fleet: _, note: _ } = &self;
-        let any = edits.is_some() || response.is_some() || limits.is_some();
-        any.then(|| Box::new(self))
-    }
-
     /// In place of what was to be changed, but for what was settled before the request's rule was found.
     fn settle(&mut self, mut edits: RequestEdits) {
         edits.before = self.edits.take().and_then(|edits| edits.before);
@@ -135,35 +127,77 @@ pub(crate) async fn admit_first(services: &[Arc<ExternalProgram>], asked: Asked<
     Ok(admitted)
 }
 
+/// What follows from policies for a request that may go on.
+#[derive(Debug, Default)]
+pub(crate) enum Settled<'p> {
+    #[default]
+    Nothing,
+    /// Of every request of whom a policy knows.
+    Same(&'p RequestEdits),
+    Own(Box<Admitted>),
+}
+
+impl Settled<'_> {
+    /// For what is sent to the backend.
+    pub(crate) fn edits(&self) -> Option<&RequestEdits> {
+        match self {
+            Self::Nothing => None,
+            Self::Same(edits) => Some(edits),
+            Self::Own(admitted) => admitted.edits.as_ref(),
+        }
+    }
+
+    /// What is put into the answer.
+    pub(crate) fn answered(&self) -> Option<&Admitted> {
+        match self {
+            Self::Nothing | Self::Same(_) => None,
+            Self::Own(admitted) => Some(admitted),
+        }
+    }
+}
+
+impl From<Admitted> for Settled<'_> {
+    fn from(admitted: Admitted) -> Self {
+        let Admitted { edits, response, limits, shadowed: _, fleet: _ } = &admitted;
+        let any = edits.is_some() || response.is_some() || limits.is_some();
+        if any { Self::Own(Box::new(admitted)) } else { Self::Nothing }
+    }
+}
+
 /// What [`admit_at_once`] comes to.
-pub(crate) enum AtOnce {
-    /// None: nothing follows from it.
-    Go(Option<Box<Admitted>>),
+pub(crate) enum AtOnce<'p> {
+    Go(Settled<'p>),
     Refuse(Box<Refusal>),
     /// Somebody may have to be waited for. Nothing was counted.
     Wait,
 }
 
-/// As [`admit`], where nobody has to be waited for: limits that each replica counts for itself, of clients that are known.
-#[inline]
-pub(crate) fn admit_at_once<'a>(
-    policies: Policies<'_>,
-    (headers, client, now): (&HeaderMap, IpAddr, Instant),
-    asked: impl FnOnce() -> Asked<'a>,
-) -> AtOnce {
-    if let Policies { limits: Some(limits), auth: None, external: None, vault: _ } = policies
-        && let Some(judged) = limit::admit_plainly(limits, headers, client, now)
-    {
-        return match judged {
-            Ok(None) => AtOnce::Go(None),
-            Ok(limits) => AtOnce::Go(Some(Box::new(Admitted { limits, ..Admitted::default() }))),
-            Err(refusal) => AtOnce::Refuse(refusal),
-        };
+impl<'p> Policies<'p> {
+    /// What most requests with policies come to, found out by as little as can be: the only limit, or the only credential, of a
+    /// client that is known. None: nothing was counted, and all has to be asked.
+    #[expect(clippy::inline_always, reason = "measured: it is asked of every request, and the compiler leaves it a call")]
+    #[inline(always)]
+    pub(crate) fn pass(
+        &self,
+        headers: &HeaderMap,
+        (client, now): (IpAddr, Instant),
+        of: (&Worker, &ConnInfo),
+        note: &mut Option<AuthNote>,
+    ) -> Option<Settled<'p>> {
+        match *self {
+            Self { limits: Some(limits), auth: None, external: None, vault: _ } => {
+                limit::pass(limits, headers, client, now).then_some(Settled::Nothing)
+            }
+            Self { limits: None, auth: Some(auth), external: None, vault } => {
+                auth::pass(auth, vault, headers, of, note).map(Settled::Same)
+            }
+            _ => None,
+        }
     }
-    judge_at_once(policies, &asked())
 }
 
-fn judge_at_once(policies: Policies<'_>, asked: &Asked<'_>) -> AtOnce {
+/// As [`admit`], where nobody has to be waited for: limits that each replica counts for itself, of clients that are known.
+pub(crate) fn admit_at_once<'p>(policies: Policies<'p>, asked: &Asked<'_>, note: &mut Option<AuthNote>) -> AtOnce<'p> {
     let Policies { limits, auth, external: None, vault } = policies else { return AtOnce::Wait };
     let known = match auth.map(|auth| auth::recall(auth, vault, asked)) {
         Some(None) => return AtOnce::Wait,
@@ -175,17 +209,18 @@ fn judge_at_once(policies: Policies<'_>, asked: &Asked<'_>) -> AtOnce {
         Some(Some(Err(refusal))) => return AtOnce::Refuse(refusal),
         Some(Some(Ok(told))) => told,
     };
-    if known.is_none() && told.is_none() {
-        return AtOnce::Go(None);
+    let edits = known.map(|known| known.settle(asked, note));
+    match (edits, told) {
+        (None, None) => AtOnce::Go(Settled::Nothing),
+        (Some(Cow::Borrowed(same)), None) => AtOnce::Go(Settled::Same(same)),
+        (edits, limits) => {
+            let edits = edits.map(Cow::into_owned);
+            AtOnce::Go(Settled::Own(Box::new(Admitted { edits, limits, ..Admitted::default() })))
+        }
     }
-    let mut admitted = Box::new(Admitted { limits: told, ..Admitted::default() });
-    if let Some(known) = known {
-        known.settle(asked, &mut admitted);
-    }
-    AtOnce::Go(Some(admitted))
 }
 
-/// `admitted` is what was settled before the request's rule was found.
+/// `admitted` is what was settled before the request's rule was found, `note` is for the access log.
 ///
 /// # Errors
 /// The answer of the first policy that turns the request away.
@@ -193,6 +228,7 @@ pub(crate) async fn admit(
     policies: Policies<'_>,
     asked: Asked<'_>,
     mut admitted: Admitted,
+    note: &mut Option<AuthNote>,
 ) -> Result<Admitted, Box<Refusal>> {
     // What may wait for a store is a box of its own: most limits wait for nobody.
     let mut late = None;
@@ -206,7 +242,7 @@ pub(crate) async fn admit(
         }
     }
     let identity = match policies.auth {
-        Some(auth) => auth::admit(auth, policies.vault, &asked, &mut admitted).await?,
+        Some(auth) => auth::admit(auth, policies.vault, &asked, &mut admitted, note).await?,
         None => None,
     };
     if let Some(external) = policies.external {

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::AuthNote;
 use crate::observe::Flags;
 
 /// HTTP and gRPC alike: a gRPC client is told by a head alone, with the status that `grpc` gives.
@@ -23,21 +22,10 @@ pub(crate) struct Refusal {
     pub(crate) body: Option<Bytes>,
     /// The rule that refuses, for the log; none if the policy has none.
     pub(crate) by: Option<Box<str>>,
-    /// For the access log.
-    pub(crate) note: Option<AuthNote>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, grpc: u8, flags: Flags, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            status,
-            grpc,
-            flags,
-            message: message.into(),
-            headers: HeaderMap::new(),
-            body: None,
-            by: None,
-            note: None,
-        }
+        Self { status, grpc, flags, message: message.into(), headers: HeaderMap::new(), body: None, by: None }
     }
 }

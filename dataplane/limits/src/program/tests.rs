@@ -43,20 +43,24 @@ fn rule(edit: impl FnOnce(&mut LimitRule)) -> LimitRule {
     rule
 }
 
-/// A program that is asked as all are, and one like it that is asked the short way, if it can be.
-struct Twins {
+/// A program that is asked as all are, one like it that is asked the short way, if it can be, and one that tells nobody,
+/// and is asked the shortest way first.
+struct Triplets {
     program: Program,
     short: Program,
+    silent: Program,
 }
 
-fn compile(rule: LimitRule) -> Twins {
-    let limits = Limits { rules: vec![rule] };
-    let [program, short] = [(); 2].map(|()| {
+fn compile(rule: LimitRule) -> Triplets {
+    let mut silent = rule.clone();
+    silent.response.headers = LimitHeaders::None;
+    let [program, short, silent] = [rule.clone(), rule, silent].map(|rule| {
+        let limits = Limits { rules: vec![rule] };
         let (program, inert) = Program::compile(&limits, &mut Registry::new(Secret::new([1, 2])));
         assert_eq!(inert, []);
         program
     });
-    Twins { program, short }
+    Triplets { program, short, silent }
 }
 
 struct Asked {
@@ -80,7 +84,7 @@ enum Said {
     Refused,
 }
 
-fn ask(Twins { program, short }: &Twins, asked: &Asked) -> Said {
+fn ask(Triplets { program, short, silent }: &Triplets, asked: &Asked) -> Said {
     let mut headers = HeaderMap::new();
     for (name, value) in asked.headers {
         headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -108,11 +112,11 @@ fn ask(Twins { program, short }: &Twins, asked: &Asked) -> Said {
             Sole::Refused(..) => Said::Refused,
         };
         assert_eq!(shortly, said);
-        if let Some(applied) = rule.apply_plainly(facts.headers, facts.client) {
-            assert!(
-                matches!(rule.apply(&facts), Application::Applied(other) if (other.hash, other.cost) == (applied.hash, applied.cost))
-            );
-        }
+    }
+    if silent.pass(facts.headers, facts.client, || NOW) {
+        assert!(matches!(said, Said::Admitted { .. }), "{said:?}");
+    } else {
+        assert_eq!(self::said(silent, &facts), said, "what did not pass was counted, or what passed was not");
     }
     said
 }
@@ -176,6 +180,45 @@ fn who_lacks_the_key_never_shares_a_bucket_with_everybody_who_does() {
         let known = Asked { headers: &[("x-user", "ann")], ..Asked::default() };
         assert_eq!(ask(&program, &known), admitted(";ann"));
     }
+}
+
+#[test]
+fn a_known_client_of_the_only_limit_passes_without_a_word_and_nothing_else_does() {
+    let passes = |edit: fn(&mut LimitRule), headers: &'static [(&str, &str)]| {
+        let silent = compile(rule(|rule| {
+            rule.limits = vec![limit(3)];
+            rule.key = vec![header("x-user")];
+            edit(rule);
+        }));
+        let asked = Asked { headers, ..Asked::default() };
+        let headers: HeaderMap = (headers.iter())
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect();
+        ask(&silent, &asked);
+        [(); 3].map(|()| silent.silent.pass(&headers, asked.client.into(), || NOW))
+    };
+    let ann: &[_] = &[("x-user", "ann")];
+    assert_eq!(passes(|_| {}, ann), [true, true, false], "one of the three was the first");
+    let by_address = |rule: &mut LimitRule| rule.key = vec![KeyPart::ClientIp { ipv4_prefix: 24, ipv6_prefix: 64 }];
+    assert_eq!(passes(by_address, &[]), [true, true, false]);
+    for (edit, headers) in [
+        (|_: &mut LimitRule| {}, &[] as &'static [_]),
+        (|_| {}, &[("x-user", "")]),
+        (|rule| rule.key.clear(), ann),
+        (|rule| rule.key.push(header("x-other")), ann),
+        (|rule| rule.when = vec![expression("true")], ann),
+        (|rule| rule.matches = vec![Match { path: PathMatch::prefix("/"), ..Match::default() }], ann),
+        (|rule| rule.cost = Cost::Expression(expression("1")), ann),
+        (|rule| rule.limits.push(limit(10)), ann),
+        (|rule| rule.limits[0].period = LimitPeriod::Calendar(portcullis_ir::Calendar::Day), ann),
+        (|rule| rule.shadow = true, ann),
+        (|rule| rule.tiers = Some(Tiers { from: header("x-user"), entries: Vec::new(), default: Vec::new() }), ann),
+    ] as [(fn(&mut LimitRule), &'static [(&str, &str)]); 11]
+    {
+        assert_eq!(passes(edit, headers), [false; 3]);
+    }
+    let told = compile(rule(|rule| rule.key = vec![header("x-user")])).program;
+    assert!(told.quick.is_none(), "whoever is told has to be asked about");
 }
 
 #[test]

@@ -25,14 +25,14 @@ pub(crate) async fn admit(
     vault: &Vault,
     asked: &Asked<'_>,
     admitted: &mut Admitted,
+    log: &mut Option<AuthNote>,
 ) -> Result<Option<Arc<Identity>>, Box<Refusal>> {
     let policy = match &program.kind {
         Kind::Enforce(policy) => policy,
         Kind::Broken(_) => {
             program.requests.verdict(Verdict::Broken);
-            let mut refusal = unavailable("the policy of this place cannot be honoured");
-            refusal.note = Some(program.note(Verdict::Broken));
-            return Err(refusal);
+            *log = Some(program.note(Verdict::Broken));
+            return Err(unavailable("the policy of this place cannot be honoured"));
         }
     };
     let mut edits = policy.edits();
@@ -40,7 +40,7 @@ pub(crate) async fn admit(
         program.requests.verdict(Verdict::Exempt);
         policy.tell(asked, None, &mut edits);
         policy.strip(asked, None, &mut edits);
-        admitted.note = Some(program.note(Verdict::Exempt));
+        *log = Some(program.note(Verdict::Exempt));
         admitted.settle(edits);
         return Ok(None);
     }
@@ -61,14 +61,14 @@ pub(crate) async fn admit(
             policy.tell(asked, None, &mut edits);
             None
         }
-        Err(mut refusal) => {
-            refusal.note = Some(note);
+        Err(refusal) => {
+            *log = Some(note);
             return Err(refusal);
         }
     };
     policy.strip(asked, None, &mut edits);
     answer_with(told, admitted);
-    admitted.note = Some(note);
+    *log = Some(note);
     admitted.settle(edits);
     Ok(identity)
 }
@@ -258,5 +258,5 @@ fn refusal(denial: Denial, flags: crate::observe::Flags) -> Box<Refusal> {
 /// Milliseconds since 1970; a clock before that is there.
 pub(super) fn wall() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    since.as_secs().saturating_mul(1000) + u64::from(since.subsec_millis())
 }

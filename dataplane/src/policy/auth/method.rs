@@ -9,10 +9,12 @@ use portcullis_auth::{
 use portcullis_expressions::Identity;
 use portcullis_ir::{CredentialKey, JwtKeys};
 
+use super::admit::wall;
 use super::program::{Method, MethodKind};
 use super::remote::{self, Login, Told};
 use super::state::State;
 use crate::policy::{Asked, Refusal};
+use crate::worker::Worker;
 
 /// What a method made of a request.
 pub(super) enum Judged {
@@ -100,21 +102,36 @@ impl Method {
         }
     }
 
-    /// Nothing is counted, and nothing is found out.
-    pub(super) fn recall(&self, asked: &Asked<'_>, vault: &Vault, now: Now) -> Recalled {
-        let context = match &self.kind {
+    /// What a credential in a request is judged by, for methods whose verdict is remembered by that and the credential alone.
+    #[inline]
+    fn context(&self, vault: &Vault) -> Option<[u8; 32]> {
+        match &self.kind {
             MethodKind::Jwt(jwt) => Self::keys(jwt, vault).map(|keys| both(jwt.id(), keys.id())),
             MethodKind::ApiKey(keys) => vault.consumers(keys.consumers()).map(ConsumerSet::id),
-            MethodKind::Certificate(rules) => {
-                let Some(leaf) = verified_leaf(asked) else { return Recalled::Missing };
-                let known = verified(asked, rules.id(), leaf, now);
-                return known.map_or(Recalled::Unknown, |identity| Recalled::Known(identity, 0));
-            }
-            MethodKind::Basic(_) | MethodKind::Introspection(_) | MethodKind::Oidc(_) | MethodKind::Anonymous => None,
-        };
-        let Some(context) = context else { return Recalled::Unknown };
+            MethodKind::Certificate(_)
+            | MethodKind::Basic(_)
+            | MethodKind::Introspection(_)
+            | MethodKind::Oidc(_)
+            | MethodKind::Anonymous => None,
+        }
+    }
+
+    /// Who has been found to have this credential.
+    #[inline]
+    pub(super) fn knows(&self, credential: &[u8], vault: &Vault, worker: &Worker) -> Option<Arc<Identity>> {
+        verified(worker, &self.context(vault)?, credential, wall)
+    }
+
+    /// Nothing is counted, and nothing is found out.
+    pub(super) fn recall(&self, asked: &Asked<'_>, vault: &Vault) -> Recalled {
+        if let MethodKind::Certificate(rules) = &self.kind {
+            let Some(leaf) = verified_leaf(asked) else { return Recalled::Missing };
+            let known = verified(asked.worker, rules.id(), leaf, wall);
+            return known.map_or(Recalled::Unknown, |identity| Recalled::Known(identity, 0));
+        }
+        let Some(context) = self.context(vault) else { return Recalled::Unknown };
         match self.found(asked) {
-            Ok(found) => match verified(asked, &context, &found.bytes, now) {
+            Ok(found) => match verified(asked.worker, &context, &found.bytes, wall) {
                 Some(identity) => Recalled::Known(identity, found.source),
                 None => Recalled::Unknown,
             },
@@ -201,8 +218,8 @@ fn learn(
     let context = both(jwt.id(), keys.id());
     let reason = match verified {
         Ok(Verified { identity, from, until }) => {
-            let kept = Kept { value: Arc::clone(&identity), from, until };
-            state(asked).remembered(asked.worker.id).verified.put(&context, token, kept);
+            let kept = || Kept { value: Arc::clone(&identity), from, until };
+            state(asked).remembered(asked.worker.id).verified.put_if_used(&context, token, kept);
             return Ok(identity);
         }
         Err(reason) => reason,
@@ -233,7 +250,7 @@ async fn api_key(
     let set = vault.consumers(keys.consumers());
     // A hash that says who it is costs more than all the rest; what it said of this very set is remembered, as it is of tokens.
     let context = set.map(ConsumerSet::id).unwrap_or_default();
-    if let Some(known) = verified(asked, &context, key, now) {
+    if let Some(known) = verified(asked.worker, &context, key, || now.wall) {
         return Ok(known);
     }
     match (keys.recognise(set, key)?, set) {
@@ -269,17 +286,24 @@ async fn off_the_worker(check: SlowCheck, asked: &Asked<'_>) -> Result<Option<Ar
     Box::pin(state(asked).slow.run(move || check.run())).await
 }
 
-fn verified(asked: &Asked<'_>, context: &[u8; 32], credential: &[u8], now: Now) -> Option<Arc<Identity>> {
-    state(asked).remembered(asked.worker.id).verified.get(context, credential, now.wall)
+#[expect(clippy::inline_always, reason = "measured: it is asked of every request, and the compiler leaves it a call")]
+#[inline(always)]
+fn verified(
+    worker: &Worker,
+    context: &[u8; 32],
+    credential: &[u8],
+    now: impl FnOnce() -> u64,
+) -> Option<Arc<Identity>> {
+    worker.shared.policy.auth.remembered(worker.id).verified.get(context, credential, now)
 }
 
 /// What was found out about the credential before.
 fn recall(asked: &Asked<'_>, context: &[u8; 32], credential: &[u8], now: Now) -> Option<Result<Arc<Identity>, Reason>> {
     let mut remembered = state(asked).remembered(asked.worker.id);
-    if let Some(identity) = remembered.verified.get(context, credential, now.wall) {
+    if let Some(identity) = remembered.verified.get(context, credential, || now.wall) {
         return Some(Ok(identity));
     }
-    remembered.refused.get(context, credential, now.wall).map(Err)
+    remembered.refused.get(context, credential, || now.wall).map(Err)
 }
 
 /// Keeps what was found out about a credential that is good, or not, as long as what it was judged by stays the same.
@@ -294,13 +318,13 @@ fn conclude(
         refuse(asked, context, credential, otherwise);
         return Err(otherwise);
     };
-    let kept = Kept { value: Arc::clone(&identity), from: 0, until: u64::MAX };
+    let kept = Kept::for_good(Arc::clone(&identity));
     state(asked).remembered(asked.worker.id).verified.put(context, credential, kept);
     Ok(identity)
 }
 
 fn refuse(asked: &Asked<'_>, context: &[u8; 32], credential: &[u8], reason: Reason) {
-    let kept = Kept { value: reason, from: 0, until: u64::MAX };
+    let kept = Kept::for_good(reason);
     state(asked).remembered(asked.worker.id).refused.put(context, credential, kept);
 }
 

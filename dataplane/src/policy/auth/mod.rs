@@ -19,7 +19,7 @@ mod slow;
 mod state;
 
 pub(crate) use admit::admit;
-pub(crate) use known::recall;
+pub(crate) use known::{pass, recall};
 pub(crate) use note::AuthNote;
 pub(crate) use program::AuthProgram;
 pub(crate) use state::State;

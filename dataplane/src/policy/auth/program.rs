@@ -6,8 +6,8 @@ use http::HeaderName;
 use http::header::COOKIE;
 use http::request::Parts;
 use portcullis_auth::{
-    ApiKeys, Authorizer, Certificates, Challenge, Deny, Exemptions, HeaderValues, Jwt, Source, Taken, stripped_cookies,
-    stripped_query,
+    ApiKeys, Authorizer, Certificates, Challenge, Deny, Exemptions, HeaderValues, InHeader, Jwt, Source, Taken,
+    stripped_cookies, stripped_query,
 };
 use portcullis_fetch::InvalidRoots;
 use portcullis_ir as ir;
@@ -53,6 +53,10 @@ pub(super) struct Compiled {
     pub(super) headers: HeaderValues,
     /// Credentials that go no further, by where they stand. None: they may.
     pub(super) strip: Option<Strip>,
+    /// What is changed of every request of somebody who is known, where that is always the same, but for a certificate.
+    pub(super) same: Option<RequestEdits>,
+    /// Where the credential of whom the only method knows stands, if nothing else is asked of a request.
+    pub(super) plain: Option<InHeader>,
     pub(super) set_xfcc: bool,
     pub(super) unauthenticated: Deny,
     pub(super) unauthorized: Deny,
@@ -158,9 +162,28 @@ impl Compiled {
         // Nobody is who somebody is not: asked last.
         methods.sort_by_key(|method| matches!(method.kind, MethodKind::Anonymous));
         let written = policy.methods.iter().map(|method| challenge(&method.kind));
+        let remove: Arc<[HeaderName]> = headers.names().cloned().collect();
+        let take_xfcc = identity.xfcc != ir::Xfcc::Forward;
+        let set_xfcc = identity.xfcc == ir::Xfcc::SanitizeSet;
+        let strip = (!identity.keep_credential).then(|| Strip::of(&methods));
+        let same = match &strip {
+            _ if !headers.is_empty() => None,
+            None => Some(None),
+            Some(strip) => strip.only_header().map(Some),
+        };
+        let same = same.map(|name| RequestEdits::of_all(take_xfcc, &remove, name));
+        let at_once = !shadow && external.is_none() && (*require == ir::Require::Any || methods.len() == 1);
+        let plain = match &methods[..] {
+            [only] if at_once && same.is_some() && authorizer.is_none() && exempt.is_empty() => {
+                InHeader::of(&only.from)
+            }
+            _ => None,
+        };
         Ok(Self {
+            same,
+            plain,
             shadow: *shadow,
-            at_once: !shadow && external.is_none() && (*require == ir::Require::Any || methods.len() == 1),
+            at_once,
             exempt: Exemptions::new(exempt)?,
             all: *require == ir::Require::All,
             challenges: written.collect(),
@@ -169,11 +192,11 @@ impl Compiled {
             external: external
                 .as_ref()
                 .map(|external| ExternalProgram::compile(external, |service| tally(AuthFamily::External, service))),
-            remove: headers.names().cloned().collect(),
-            take_xfcc: identity.xfcc != ir::Xfcc::Forward,
+            remove,
+            take_xfcc,
             headers,
-            strip: (!identity.keep_credential).then(|| Strip::of(&methods)),
-            set_xfcc: identity.xfcc == ir::Xfcc::SanitizeSet,
+            strip,
+            set_xfcc,
             unauthenticated: Deny::new(unauthenticated),
             unauthorized: Deny::new(unauthorized),
             methods: methods.into(),
@@ -197,10 +220,15 @@ impl Strip {
         strip
     }
 
+    /// The only place that a credential can stand in, if it is a header.
+    fn only_header(&self) -> Option<&HeaderName> {
+        if self.only_one { self.headers.first().map(|(name, _)| name) } else { None }
+    }
+
     /// Sessions of logins are found out with the request: they are credentials whatever let it pass.
     /// `known` is a source that has one.
     pub(super) fn note(&self, head: &Parts, known: Option<&Source>, methods: &[Method], edits: &mut RequestEdits) {
-        if let (true, Some(_), [(name, _)]) = (self.only_one, known, &self.headers[..]) {
+        if let (Some(name), Some(_)) = (self.only_header(), known) {
             edits.strip.push(name.clone());
             return;
         }

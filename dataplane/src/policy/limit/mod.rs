@@ -119,15 +119,13 @@ pub(crate) fn admit_at_once(program: &LimitProgram, asked: &Asked<'_>) -> Option
     Some(Ok(told))
 }
 
-/// As [`admit_at_once`], for what most limits are: one for each client, by a header or its address.
-#[inline]
-pub(crate) fn admit_plainly(program: &LimitProgram, headers: &HeaderMap, client: IpAddr, now: Instant) -> Option<Told> {
-    let rule = program.rules.sole().filter(|_| program.immediate)?;
-    Some(alone(program, rule.decide_plainly(headers, client, program.time(now))?))
+/// Whether the request passes the only limit there is; see [`limits::Program::pass`].
+#[inline(never)]
+pub(crate) fn pass(program: &LimitProgram, headers: &HeaderMap, client: IpAddr, now: Instant) -> bool {
+    program.rules.pass(headers, client, || program.time(now))
 }
 
 /// What follows from the only limit.
-#[inline]
 fn alone(program: &LimitProgram, decided: Sole<'_>) -> Told {
     let settled = |applied, standing| [Settled { applied, standings: Standings::from_slice(&[standing]) }];
     match decided {
