@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_ir::{GatewayKey, ResourceKey, Snapshot};
+use portcullis_ir::{GatewayKey, ResourceKey, Shared, Snapshot};
 use portcullis_publish::Publisher;
 use portcullis_translate::{
     AuthPolicy, Downgrade, Inputs, Memo, NamespacedName, ObjectRef, Settings, Statuses, Timestamp, programmed,
@@ -369,7 +369,7 @@ fn differing<T>(before: &BTreeMap<ObjectRef, Arc<T>>, after: &BTreeMap<ObjectRef
             (None, None) => return found,
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
-            (Some((old, _)), Some((new, _))) => old.cmp(new),
+            (Some((old, _)), Some((new, _))) => old.order(new),
         };
         let was = if order == Ordering::Greater { None } else { old.next() };
         let is = if order == Ordering::Less { None } else { new.next() };

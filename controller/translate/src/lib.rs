@@ -45,6 +45,7 @@ mod listener_set;
 mod listeners;
 mod matches;
 mod memo;
+mod mend;
 mod name;
 mod namespaces;
 mod object;
@@ -80,7 +81,7 @@ mod x_backend_status;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use portcullis_ir::{BackendKind, GatewayKey, Snapshot};
+use portcullis_ir::{BackendKind, GatewayKey, ListenerKey, Snapshot};
 
 pub use condition::{ConditionType, Reason, State};
 pub use features::all_features;
@@ -130,10 +131,7 @@ pub fn translate(inputs: &Inputs, settings: &Settings, memo: &mut Memo) -> Outpu
     let gateways = plan_gateways(&mut world, settings, memo, &classes);
 
     let routes = route::compile_all(&world, memo, &mut recorder);
-    let mut attached: HashMap<portcullis_ir::ListenerKey, i32> = HashMap::new();
-    for listener in routes.iter().flat_map(|route| &route.attached) {
-        *attached.entry(listener.clone()).or_default() += 1;
-    }
+    let attached = count(routes.iter().flat_map(|route| &route.attached));
     for (object, plan) in &gateways {
         recorder.gateway(object, plan, &attached);
         for set in &plan.sets {
@@ -158,6 +156,20 @@ pub fn translate(inputs: &Inputs, settings: &Settings, memo: &mut Memo) -> Outpu
         issuers: policies.sources,
         downgrades: policies.downgrades,
     }
+}
+
+/// How often each is there. Most are copies of the one before.
+fn count<'k>(listeners: impl Iterator<Item = &'k ListenerKey>) -> HashMap<ListenerKey, i32> {
+    let mut counts: HashMap<ListenerKey, i32> = HashMap::new();
+    let mut listeners = listeners.peekable();
+    while let Some(listener) = listeners.next() {
+        let mut times = 1;
+        while listeners.next_if(|next| next.is(listener)).is_some() {
+            times += 1;
+        }
+        *counts.entry(listener.clone()).or_default() += times;
+    }
+    counts
 }
 
 /// The lane of endpoints: what EndpointSlices say goes into the snapshots of the last pass, and no route is looked at.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use portcullis_ir::{GatewayKey, RouteKind};
+use portcullis_ir::{GatewayKey, RouteKind, Shared};
 
 /// Names a namespaced object of a kind that is known from where the name stands.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +47,25 @@ pub struct ObjectRef {
     /// None for kinds that are in no namespace.
     pub namespace: Option<Arc<str>>,
     pub name: Arc<str>,
+}
+
+impl Shared for NamespacedName {
+    #[inline]
+    fn shares(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.name, &other.name) && Arc::ptr_eq(&self.namespace, &other.namespace)
+    }
+}
+
+impl Shared for ObjectRef {
+    #[inline]
+    fn shares(&self, other: &Self) -> bool {
+        let namespaces = match (&self.namespace, &other.namespace) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        namespaces && Arc::ptr_eq(&self.name, &other.name) && self.kind == other.kind
+    }
 }
 
 impl NamespacedName {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use gateway_api::experimental::httproutes::HttpRoute;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use portcullis_ir::Shared;
 
 use crate::{Inputs, NamespacedName};
 
@@ -108,7 +109,7 @@ fn differing<T>(
             (None, None) => return found,
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
-            (Some((old, _)), Some((new, _))) => old.cmp(new),
+            (Some((old, _)), Some((new, _))) => old.order(new),
         };
         let was = if order == Ordering::Greater { None } else { old.next() };
         let is = if order == Ordering::Less { None } else { new.next() };

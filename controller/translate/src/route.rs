@@ -88,12 +88,19 @@ fn compile_kind<R: RouteSource>(
     recorder: &mut Recorder<'_>,
     compiled: &mut Vec<Arc<CompiledRoute>>,
 ) {
-    for (name, object) in routes {
-        let reference = ObjectRef::namespaced(object.route_kind().into(), name);
-        let (one, settled) = memo.routes.get_with(world, &reference, |reader, old| compile::<R>(reader, name, old));
-        recorder.route(reference, &**object, &one, settled);
-        compiled.push(one);
-    }
+    let Some(kind) = routes.values().next().map(|object| object.route_kind()) else { return };
+    let references: Vec<_> = routes.keys().map(|name| ObjectRef::namespaced(kind.into(), name)).collect();
+    let mut objects = routes.iter();
+    let compile = |reader: &Reader<'_, '_>, reference: &ObjectRef, old: Option<&CompiledRoute>| {
+        let namespace = reference.namespace.clone().unwrap_or_default();
+        compile::<R>(reader, &NamespacedName::new(namespace, Arc::clone(&reference.name)), old)
+    };
+    memo.routes.each(world, &references, compile, |_, one, settled| {
+        if let Some((name, object)) = objects.next() {
+            recorder.route(ObjectRef::namespaced(kind.into(), name), &**object, one, settled);
+            compiled.push(Arc::clone(one));
+        }
+    });
 }
 
 fn compile<R: RouteSource>(

@@ -56,6 +56,16 @@ pub(crate) struct Applied {
     pub(crate) downgrades: BTreeSet<Downgrade>,
 }
 
+impl Applied {
+    /// A rule with what counts there.
+    pub(crate) fn rule<'r>(&'r self, gateway: &GatewayKey, rule: &'r Arc<Route>) -> &'r Arc<Route> {
+        if self.routes.is_empty() {
+            return rule;
+        }
+        self.routes.get(&(gateway.clone(), rule.key.clone())).unwrap_or(rule)
+    }
+}
+
 /// How policies of one kind fare, by policy and Gateway.
 pub(crate) type Reaches = BTreeMap<NamespacedName, BTreeMap<GatewayKey, Reach>>;
 
