@@ -33,9 +33,9 @@ suite() {
   need_redis
   local start=$SECONDS peers arguments pair run=() limit
   peers="$(scripts/peers.sh)"
-  # The API server of B6 and B8; without it they say that they did not run.
+  # The API server of B6, B8 and B12; without it they say that they did not run.
   if command -v go >/dev/null 2>&1; then
-    e2e/build-tools.sh kubernetes >/dev/null || say "etcd and kube-apiserver cannot be built: B6 and B8 will not run"
+    e2e/build-tools.sh kubernetes >/dev/null || say "etcd and kube-apiserver cannot be built: B6, B8 and B12 will not run"
   fi
   say "building the release binaries (fat LTO: minutes when cold)"
   build_static release bench portcullis-dataplane portcullis-controller peer_pingora peer_hyper peer_relay
@@ -46,13 +46,13 @@ suite() {
   [ -z "${ROUNDS:-}" ] || arguments+=(--rounds "$ROUNDS")
   [ -z "${PROBES:-}" ] || arguments+=(--probes "$PROBES")
   [ -z "${CHURN_MINUTES:-}" ] || arguments+=(--churn-minutes "$CHURN_MINUTES")
-  # 3,000 idle connections on both sides of a proxy.
+  # 3,000 idle connections on both sides of a proxy; 1,000 streams on both sides of a controller.
   limit="$(ulimit -Hn)"
   ulimit -n "$limit" 2>/dev/null || true
   if unshare --net --pid --fork --mount-proc true 2>/dev/null; then
     run=(unshare --net --pid --fork --mount-proc --kill-child sh -c "$OWN_NETWORK" sh)
   else
-    say "this account cannot make namespaces: B6 and B8 will not run, and ports are shared with the machine"
+    say "this account cannot make namespaces: B6, B8 and B12 will not run, and ports are shared with the machine"
   fi
   "${run[@]}" "$(static_dir release)/bench" "${arguments[@]}"
 }

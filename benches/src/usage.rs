@@ -45,6 +45,17 @@ pub fn cpu_ns(root: u32) -> anyhow::Result<u64> {
     Ok(sum)
 }
 
+/// User and system time of the tree, and of those of it that have ended, to the hundredth. What a thread used stays when it ends.
+#[must_use]
+pub fn cpu_seconds(root: u32) -> f64 {
+    let of = |id: u32| {
+        let fields = stat(id)?;
+        let times = fields.get(11..15)?.iter().filter_map(|one| one.parse::<f64>().ok());
+        Some(times.sum::<f64>())
+    };
+    tree(root).into_iter().filter_map(of).sum::<f64>() / TICKS
+}
+
 /// Resident memory of a process and of what it started, in KiB. Pages that they share are counted for each.
 pub fn resident_kib(root: u32) -> anyhow::Result<f64> {
     let of = |id: u32| {
@@ -75,13 +86,13 @@ impl Foreign {
     /// Takes `root` and all that it started for ours.
     #[must_use]
     pub fn watch_beside(root: u32) -> Self {
-        Self { since: Instant::now(), root, busy: busy_seconds(), own: own_seconds(root) }
+        Self { since: Instant::now(), root, busy: busy_seconds(), own: cpu_seconds(root) }
     }
 
     /// Cores, since it began to watch. The kernel counts in hundredths of a second: short windows are blurred.
     #[must_use]
     pub fn cores(&self) -> f64 {
-        let others = (busy_seconds() - self.busy) - (own_seconds(self.root) - self.own);
+        let others = (busy_seconds() - self.busy) - (cpu_seconds(self.root) - self.own);
         (others / self.since.elapsed().as_secs_f64()).max(0.0)
     }
 }
@@ -92,16 +103,6 @@ fn busy_seconds() -> f64 {
     let fields: Vec<f64> =
         text.lines().next().unwrap_or_default().split_whitespace().skip(1).filter_map(|one| one.parse().ok()).collect();
     [0, 1, 2, 7].into_iter().filter_map(|index| fields.get(index)).sum::<f64>() / TICKS
-}
-
-/// User and system time of the tree, and of those of it that have ended.
-fn own_seconds(root: u32) -> f64 {
-    let of = |id: u32| {
-        let fields = stat(id)?;
-        let times = fields.get(11..15)?.iter().filter_map(|one| one.parse::<f64>().ok());
-        Some(times.sum::<f64>())
-    };
-    tree(root).into_iter().filter_map(of).sum::<f64>() / TICKS
 }
 
 fn processes() -> impl Iterator<Item = u32> {

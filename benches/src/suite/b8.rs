@@ -192,7 +192,7 @@ async fn cold_start(side: OurSide, world: &World, programs: &Programs) -> anyhow
 }
 
 /// Waits until the controller has written nothing for two seconds.
-async fn settle(side: &OurSide) -> anyhow::Result<()> {
+pub(super) async fn settle(side: &OurSide) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut before = (f64::NAN, Instant::now());
     loop {
@@ -209,7 +209,7 @@ async fn settle(side: &OurSide) -> anyhow::Result<()> {
 }
 
 /// Waits until a route of every namespace answers, the last of all among them; gives the seconds.
-async fn served(listen: std::net::SocketAddr) -> anyhow::Result<f64> {
+pub(super) async fn served(listen: std::net::SocketAddr) -> anyhow::Result<f64> {
     let asking = tokio::task::spawn_blocking(move || {
         let began = Instant::now();
         let mut connection = Connection::new(listen);

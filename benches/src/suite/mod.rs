@@ -8,6 +8,7 @@
 
 mod b1;
 mod b10;
+mod b12;
 mod b2;
 mod b3;
 mod b4;
@@ -56,6 +57,7 @@ pub const BENCHES: &[BenchKind] = &[
     BenchKind { key: "b1", title: "B1", minutes: 40 },
     BenchKind { key: "b9", title: "B9", minutes: 20 },
     BenchKind { key: "b10", title: "B10", minutes: 40 },
+    BenchKind { key: "b12", title: "B12", minutes: 45 },
     BenchKind { key: "b11", title: "B11", minutes: 1 },
 ];
 
@@ -85,6 +87,7 @@ pub async fn one(key: &str, programs: &Programs, effort: Effort) -> Findings {
         "b8" => b8::run(programs, effort, into).await,
         "b9" => b9::run(programs, effort, into).await,
         "b10" => b10::run(programs, effort, into).await,
+        "b12" => b12::run(programs, into).await,
         other => later::run(other, into),
     };
     if let Err(error) = outcome {

@@ -80,7 +80,7 @@ async fn separately(bench: &BenchKind, options: &Options) -> anyhow::Result<Find
     let Effort { rounds, probes, churn_minutes } = options.effort;
     let mut command = Command::new("taskset");
     // The cluster's programs take what room there is; of the other benches the runner belongs to the load's side.
-    let cores = if matches!(bench.key, "b6" | "b8") { "0-63".to_owned() } else { LOAD_CORE.to_string() };
+    let cores = if matches!(bench.key, "b6" | "b8" | "b12") { "0-63".to_owned() } else { LOAD_CORE.to_string() };
     command.arg("-c").arg(cores).arg(std::env::current_exe()?).arg("one").arg(bench.key);
     command.arg("--programs").arg(serde_json::to_string(&options.programs)?);
     command.args(["--rounds", &rounds.to_string(), "--probes", &probes.to_string()]);

@@ -110,7 +110,7 @@ pub(crate) fn endpoint(address: SocketAddr) -> Value {
 }
 
 /// Another header for the working half of a route.
-fn configuration(name: &str, turn: usize) -> Value {
+pub(crate) fn configuration(name: &str, turn: usize) -> Value {
     let mut rules = objects::route("", name, name)["spec"]["rules"].clone();
     let header = json!({ "name": "x-turn", "value": turn.to_string() });
     rules[0]["filters"] = json!([{ "type": "RequestHeaderModifier", "requestHeaderModifier": { "set": [header] } }]);

@@ -13,6 +13,7 @@ pub(super) mod objects;
 mod ours;
 pub(super) mod probe;
 mod scrape;
+pub(super) mod subscribers;
 mod traefik;
 
 use std::net::{IpAddr, SocketAddr};

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -23,10 +23,12 @@ use crate::peers::stream::Relay;
 const SYSTEM: &str = "portcullis-system";
 const CLASS: &str = "portcullis";
 /// What the controller calls all that it makes for the Gateway.
-const RESOURCES: &str = "portcullis-gw";
+pub(super) const RESOURCES: &str = "portcullis-gw";
 const POD: &str = "portcullis-gw-0";
 /// Of a ServiceAccount token that the controller takes.
 const AUDIENCE: &str = "portcullis.dev/controller";
+/// File of what the controller's certificate leads to.
+const AUTHORITY: &str = "ca.crt";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct OurSide {
@@ -38,7 +40,8 @@ pub(crate) struct OurSide {
     pub(crate) data_plane_admin: SocketAddr,
     /// Between the two, counting.
     pub(crate) relay: Relay,
-    stream: SocketAddr,
+    /// Where the controller takes data planes.
+    pub(crate) stream: SocketAddr,
     folder: TempDir,
 }
 
@@ -57,7 +60,7 @@ impl OurSide {
         let relay = Relay::start(stream).await?;
         let arguments = data_plane_arguments(folder.path(), relay.address, data_plane_admin);
         let data_plane = start_in(programs, "portcullis-dataplane", &arguments, &[], folder.path())?;
-        world.create(own_slice(listen)).await?;
+        world.create(own_slice(listen, &[])).await?;
         let side = Self { controller, data_plane, listen, controller_admin, data_plane_admin, relay, stream, folder };
         side.programmed(world).await?;
         Ok(side)
@@ -109,6 +112,19 @@ impl OurSide {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// What the controller's certificate leads to, as PEM.
+    pub(crate) fn authority(&self) -> anyhow::Result<String> {
+        Ok(fs::read_to_string(self.folder.path().join(AUTHORITY))?)
+    }
+
+    /// Says that these pods are ready beside the real one, and no others.
+    pub(crate) async fn ready_beside(&self, world: &World, pods: &[&str]) -> anyhow::Result<()> {
+        let slices = world.api(Some(NAMESPACE), &objects::resource("EndpointSlice")?);
+        let patch = json!({ "endpoints": own_slice(self.listen, pods)["endpoints"] });
+        slices.patch(RESOURCES, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        Ok(())
     }
 
     pub(crate) async fn metrics(&self) -> anyhow::Result<String> {
@@ -170,7 +186,7 @@ fn data_plane_arguments(folder: &Path, relay: SocketAddr, admin: SocketAddr) -> 
         "--token-file",
         &file("token"),
         "--ca-file",
-        &file("ca.crt"),
+        &file(AUTHORITY),
         "--gateway",
         &format!("{NAMESPACE}/{GATEWAY}"),
         "--node",
@@ -200,14 +216,21 @@ async fn credentials(world: &World, folder: &Path) -> anyhow::Result<()> {
         }
     };
     let bundle = authority.data["data"]["ca.crt"].as_str().context("the ConfigMap holds no CA")?;
-    fs::write(folder.join("ca.crt"), bundle)?;
-    let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": POD, "namespace": NAMESPACE },
+    fs::write(folder.join(AUTHORITY), bundle)?;
+    fs::write(folder.join("token"), pod_token(world, POD).await?)?;
+    Ok(())
+}
+
+/// Makes a pod of the Gateway, and a token bound to it.
+pub(super) async fn pod_token(world: &World, name: &str) -> anyhow::Result<String> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(world.client.clone(), NAMESPACE);
+    let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "namespace": NAMESPACE },
         "spec": { "serviceAccountName": RESOURCES, "containers": [{ "name": "proxy", "image": "none" }] } });
     let pod = world.create(pod).await?;
     let bound = BoundObjectReference {
         api_version: Some("v1".to_owned()),
         kind: Some("Pod".to_owned()),
-        name: Some(POD.to_owned()),
+        name: Some(name.to_owned()),
         uid: pod.metadata.uid,
     };
     let spec = TokenRequestSpec {
@@ -217,13 +240,18 @@ async fn credentials(world: &World, folder: &Path) -> anyhow::Result<()> {
     };
     let request = TokenRequest { spec, ..TokenRequest::default() };
     let answer = accounts.create_token_request(RESOURCES, &PostParams::default(), &request).await?;
-    fs::write(folder.join("token"), answer.status.context("a token request without an answer")?.token)?;
-    Ok(())
+    Ok(answer.status.context("a token request without an answer")?.token)
 }
 
-/// Says that the pod is ready, as the endpoint controller would.
-fn own_slice(listen: SocketAddr) -> Value {
+/// Says that the pod is ready, and these others, as the endpoint controller would.
+fn own_slice(listen: SocketAddr, others: &[&str]) -> Value {
     let mut slice = objects::slice(NAMESPACE, RESOURCES, SocketAddr::from((super::ADDRESS, listen.port())));
-    slice["endpoints"][0]["targetRef"] = json!({ "kind": "Pod", "name": POD, "namespace": NAMESPACE });
+    let ready = |pod: &str| {
+        let mut endpoint = slice["endpoints"][0].clone();
+        endpoint["targetRef"] = json!({ "kind": "Pod", "name": pod, "namespace": NAMESPACE });
+        endpoint
+    };
+    let endpoints: Vec<Value> = std::iter::once(POD).chain(others.iter().copied()).map(ready).collect();
+    slice["endpoints"] = endpoints.into();
     slice
 }
