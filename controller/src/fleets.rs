@@ -15,7 +15,7 @@ use portcullis_translate::{ConditionType, Inputs, NamespacedName, State, Statuse
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::lease::Leadership;
+use crate::lease::{Leadership, while_leading};
 use crate::provision::Provisioner;
 
 /// Why Gateways have no data planes, or not those that they should have; for their status.
@@ -126,12 +126,13 @@ pub(crate) struct Fleets {
 }
 
 impl Fleets {
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(self) {
+        while_leading(self.leadership.clone(), self.work()).await;
+    }
+
+    async fn work(mut self) {
         // What was desired last, for Gateways that are broken just now.
         let mut last: BTreeMap<GatewayKey, Desired> = BTreeMap::new();
-        if self.leadership.wait_for(|leadership| leadership.is_leader).await.is_err() {
-            return;
-        }
         // Before the reconciler's first pass nothing is known to be wanted, and nothing may be taken away.
         if self.wanted.changed().await.is_err() {
             return;

@@ -88,6 +88,19 @@ pub(crate) async fn run(
     }
 }
 
+/// Works for the holder alone: from when this replica holds the lease, and not for a moment after it does no more. What is
+/// under way then is dropped where it stands.
+pub(crate) async fn while_leading(mut leadership: watch::Receiver<Leadership>, work: impl Future<Output = ()>) {
+    if leadership.wait_for(|leadership| leadership.is_leader).await.is_err() {
+        return;
+    }
+    tokio::select! {
+        biased;
+        _ = leadership.wait_for(|leadership| !leadership.is_leader) => {}
+        () = work => {}
+    }
+}
+
 async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     // An error means that nobody can ask any more, which ends it as well.
     let _ = shutdown.wait_for(|shutdown| *shutdown).await;
@@ -191,4 +204,35 @@ fn holder(lease: &Lease) -> Option<String> {
 
 fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_begins_with_the_lease_and_ends_with_it() {
+        let (leadership, watched) = watch::channel(Leadership::default());
+        let steps = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&steps);
+        let working = tokio::spawn(while_leading(watched, async move {
+            loop {
+                counted.fetch_add(1, Ordering::Relaxed);
+                yield_now().await;
+            }
+        }));
+        yield_now().await;
+        assert_eq!(steps.load(Ordering::Relaxed), 0, "the lease is another's");
+        leadership.send_replace(Leadership { is_leader: true, holder: None });
+        while steps.load(Ordering::Relaxed) == 0 {
+            yield_now().await;
+        }
+        leadership.send_replace(Leadership::default());
+        working.await.unwrap_or_else(|error| panic!("{error}"));
+    }
 }

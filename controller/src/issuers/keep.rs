@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Place;
 use super::object::{Kept, MAX_KEYS};
-use crate::lease::Leadership;
+use crate::lease::{Leadership, while_leading};
 use crate::metrics::Metrics;
 use crate::pause::Pause;
 
@@ -46,10 +46,11 @@ pub(crate) struct Keeper {
 type Written = BTreeMap<String, Option<Kept>>;
 
 impl Keeper {
-    pub(crate) async fn run(mut self) {
-        if self.leadership.wait_for(|leadership| leadership.is_leader).await.is_err() {
-            return;
-        }
+    pub(crate) async fn run(self) {
+        while_leading(self.leadership.clone(), self.work()).await;
+    }
+
+    async fn work(mut self) {
         // Before the first pass nothing is known to be wanted, and nothing may be taken away.
         if self.sources.wait_for(Option::is_some).await.is_err() {
             return;

@@ -81,6 +81,13 @@ async fn whoever_cannot_renew_stops_writing_although_nobody_else_has_begun() {
     second.leads().await;
     world.gateway().await;
     world.settles("Gateway", "gw", "Accepted=True").await;
+    // What a Gateway needs is made by another task than statuses are.
+    portcullis_apiserver::until("the Gateway has a Deployment", async || {
+        let made = |call: &Call| call.resource == "deployments" && call.is_write();
+        let writes = second_proxy.writes_since(portcullis_apiserver::Mark::start());
+        if writes.iter().any(made) { Ok(()) } else { Err("none is written".to_owned()) }
+    })
+    .await;
     assert_eq!(first_proxy.writes_since(mark), [], "who lost the lease writes nothing any more");
     first.shutdown().await;
     second.shutdown().await;

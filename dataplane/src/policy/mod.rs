@@ -175,7 +175,10 @@ pub(crate) enum AtOnce<'p> {
 impl<'p> Policies<'p> {
     /// What most requests with policies come to, found out by as little as can be: the only limit, or the only credential, of a
     /// client that is known. None: nothing was counted, and all has to be asked.
-    #[expect(clippy::inline_always, reason = "measured: it is asked of every request, and the compiler leaves it a call")]
+    #[expect(
+        clippy::inline_always,
+        reason = "measured: it is asked of every request, and the compiler leaves it a call"
+    )]
     #[inline(always)]
     pub(crate) fn pass(
         &self,

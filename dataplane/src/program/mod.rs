@@ -66,7 +66,10 @@ impl Program {
     }
 
     /// What is in force for a request that a rule took; none for most.
-    #[expect(clippy::inline_always, reason = "measured: it is asked of every request, and the compiler leaves it a call")]
+    #[expect(
+        clippy::inline_always,
+        reason = "measured: it is asked of every request, and the compiler leaves it a call"
+    )]
     #[inline(always)]
     pub(crate) fn policies<'p>(&'p self, found: &Found<'p, RuleState>) -> Option<Policies<'p>> {
         found.rule.payload.policies.at(&found.listener.key, &self.policies, &self.vault)
