@@ -75,16 +75,8 @@ pub(super) fn plan<'p>(
     let rewrite = rewrites(&filters).find_map(|rewrite| rewrite.path.as_ref());
     let target = route::rewritten_target(rewrite, &found, path, uri)?.map(Box::new);
     let mirrors = mirror::due(program, state, index);
-    Ok(Forward {
-        found,
-        backend,
-        filters,
-        target,
-        mirrors,
-        session,
-        cors: state.cors_of(index),
-        settled: Settled::Nothing,
-    })
+    let (cors, settled) = (state.cors_of(index), Settled::Nothing);
+    Ok(Forward { found, backend, filters, target, mirrors, session, cors, settled })
 }
 
 pub(super) async fn run(
