@@ -128,7 +128,11 @@ impl RulePolicies {
         if self.at.is_empty() && self.external.is_none() && none {
             return None;
         }
-        let own = self.at.iter().find(|(key, _)| key.is(listener)).map(|(_, own)| own);
+        let own = match &*self.at {
+            [] => None,
+            [(only, own)] => only.is(listener).then_some(own),
+            several => several.iter().find(|(key, _)| key.is(listener)).map(|(_, own)| own),
+        };
         let inherited = match &listeners.inherited[..] {
             [] => None,
             [(only, compiled)] if only.is(listener) => Some(compiled),

@@ -52,6 +52,6 @@ impl State {
     /// Of a worker. Never held while anything is awaited.
     pub(super) fn remembered(&self, worker: usize) -> MutexGuard<'_, Remembered> {
         // There are as many as there are workers.
-        self.remembered[worker % self.remembered.len()].lock().unwrap_or_else(PoisonError::into_inner)
+        self.remembered.get(worker).unwrap_or(&self.remembered[0]).lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
