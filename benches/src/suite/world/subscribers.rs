@@ -114,7 +114,9 @@ impl Subscribers {
 
     /// Attempts that failed and streams that broke off, and what was said of the first.
     pub(crate) fn failures(&self) -> (u64, Option<String>) {
-        (self.board.lock().failures, self.board.trouble())
+        // One after the other: the first lock would be held until the end of a statement with both.
+        let failures = self.board.lock().failures;
+        (failures, self.board.trouble())
     }
 
     /// Closes all streams and waits until every task has ended.
