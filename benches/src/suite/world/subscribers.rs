@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout, timeout_at};
 
 use super::ours::{RESOURCES, pod_token};
 use super::{AT_ONCE, GATEWAY, NAMESPACE, World};
-use call::{Call, Connection, Identity, Way};
+use call::{Call, Connection, Identity, More, Way};
 use holding::Holding;
 
 /// Those that get a certificate and open their stream at one time; as many tokens as the controller has reviewed at once.
@@ -268,7 +268,7 @@ impl Subscriber {
         // Who holds something says its last answer again.
         let said = held.map(|held| answer(held, Vec::new(), Vec::new()));
         let first: Vec<_> = [hello].into_iter().chain(said).map(|message| message.encode_to_vec()).collect();
-        let call = connection.call(SUBSCRIBE, &self.pod.token, &first).await.context("no stream")?;
+        let call = connection.call(SUBSCRIBE, &self.pod.token, &first, More::Later).await.context("no stream")?;
         Ok(Stream { connection, call })
     }
 

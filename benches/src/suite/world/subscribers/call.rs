@@ -107,7 +107,7 @@ pub(super) async fn issue(way: &Way, gateway: &GatewayKey, token: &str) -> anyho
     let csr = params.serialize_request(&key)?.der().to_vec();
     let request = IssueRequest { gateway: gateway.clone(), csr }.encode_to_vec();
     let mut connection = way.dial(None).await?;
-    let mut call = connection.call(ISSUE, token, &[request]).await?;
+    let mut call = connection.call(ISSUE, token, &[request], More::No).await?;
     let reply = call.hear().await?.context("a call without an answer")?;
     call.end().await;
     connection.close().await;
@@ -126,11 +126,19 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Begins a call that has these messages first. Fails with the controller's own words if it is refused.
-    pub(super) async fn call(&mut self, path: &str, token: &str, first: &[Vec<u8>]) -> anyhow::Result<Call> {
+    pub(super) async fn call(
+        &mut self,
+        path: &str,
+        token: &str,
+        first: &[Vec<u8>],
+        more: More,
+    ) -> anyhow::Result<Call> {
         let (say, said) = mpsc::channel(QUEUE);
         for message in first {
             say.send(framed(message)?).await?;
         }
+        // A question is not answered before it has ended.
+        let say = (more == More::Later).then_some(say);
         let said = futures::stream::unfold(said, |mut said| async move {
             let message = said.recv().await?;
             Some((Ok(Frame::data(message)), said))
@@ -155,16 +163,25 @@ impl Connection {
     }
 }
 
+/// Whether messages follow those that a call begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum More {
+    No,
+    Later,
+}
+
 /// Messages in both directions.
 pub(super) struct Call {
-    say: mpsc::Sender<Bytes>,
+    /// None: nothing more is said.
+    say: Option<mpsc::Sender<Bytes>>,
     heard: Incoming,
     messages: Messages,
 }
 
 impl Call {
     pub(super) async fn say(&self, message: &[u8]) -> anyhow::Result<()> {
-        self.say.send(framed(message)?).await.context("nobody reads our answers")
+        let say = self.say.as_ref().context("the call has said all that it had to say")?;
+        say.send(framed(message)?).await.context("nobody reads our answers")
     }
 
     /// The next message; none if the controller has ended the call without a complaint.
