@@ -82,8 +82,9 @@ async fn fleets(bench: &mut Bench, joining: &mut Vec<Series>, findings: &mut Fin
 }
 
 struct Bench {
-    world: World,
+    // Ends before the world that it works in.
     side: OurSide,
+    world: World,
     pods: Vec<Pod>,
     /// Every edit is another one.
     turn: usize,
