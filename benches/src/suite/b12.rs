@@ -10,7 +10,7 @@ use kube::api::{Patch, PatchParams};
 use tokio::time::sleep;
 
 use super::Findings;
-use super::b8::{served, settle};
+use super::b8::{count, served, settle};
 use super::plot::{Axis, Plot};
 use super::world::edits::{self, NAMESPACES, ROUTES};
 use super::world::probe::{Watcher, milliseconds};
@@ -326,11 +326,6 @@ fn lines(data_planes: usize, measured: &Measured, alone_kib: f64) -> Vec<Line> {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a version number")]
 fn whole(value: f64) -> u64 {
     value as u64
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a count")]
-fn count(value: usize) -> f64 {
-    value as f64
 }
 
 #[cfg(test)]

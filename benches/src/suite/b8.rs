@@ -346,7 +346,7 @@ fn nanoseconds(value: u64) -> f64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a count")]
-fn count(value: usize) -> f64 {
+pub(super) fn count(value: usize) -> f64 {
     value as f64
 }
 

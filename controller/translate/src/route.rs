@@ -90,14 +90,14 @@ fn compile_kind<R: RouteSource>(
 ) {
     let Some(kind) = routes.values().next().map(|object| object.route_kind()) else { return };
     let references: Vec<_> = routes.keys().map(|name| ObjectRef::namespaced(kind.into(), name)).collect();
-    let mut objects = routes.iter();
+    let mut objects = routes.values();
     let compile = |reader: &Reader<'_, '_>, reference: &ObjectRef, old: Option<&CompiledRoute>| {
         let namespace = reference.namespace.clone().unwrap_or_default();
         compile::<R>(reader, &NamespacedName::new(namespace, Arc::clone(&reference.name)), old)
     };
-    memo.routes.each(world, &references, compile, |_, one, settled| {
-        if let Some((name, object)) = objects.next() {
-            recorder.route(ObjectRef::namespaced(kind.into(), name), &**object, one, settled);
+    memo.routes.each(world, &references, compile, |at, one, settled| {
+        if let Some(object) = objects.next() {
+            recorder.route(references[at].clone(), &**object, one, settled);
             compiled.push(Arc::clone(one));
         }
     });
