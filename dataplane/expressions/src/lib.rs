@@ -17,11 +17,13 @@
 //! at most the product of a bounded source and a bounded request. No clock, no I/O, no async.
 
 mod facts;
+mod headers;
 mod identity;
 mod program;
 mod shape;
 mod values;
 
 pub use facts::Facts;
+pub use headers::header_among;
 pub use identity::{ApiKeyIdentity, CertificateIdentity, Identity};
 pub use program::{EvaluationFailed, InvalidExpression, MAX_SOURCE, Program};

@@ -10,7 +10,7 @@ use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderName};
-use portcullis_expressions::{Facts, InvalidExpression, Program};
+use portcullis_expressions::{Facts, InvalidExpression, Program, header_among};
 use portcullis_ir::KeyPart;
 use portcullis_router::query_parameter;
 use serde_json::Value as Json;
@@ -20,9 +20,6 @@ pub struct Secret {
     shared: SharedSeed,
     own: u64,
 }
-
-/// Headers of a head that is walked through.
-const SHORT: usize = 8;
 
 /// A part of a key, compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,14 +170,9 @@ fn network(address: IpAddr, prefix: u8) -> IpAddr {
 /// Several values of one name are one list (RFC 9110, 5.3).
 #[inline]
 pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, [u8]>> {
-    // Most heads have no name twice, and to walk through a short one is cheaper than to hash a name.
+    // Most heads have no name twice.
     if headers.len() == headers.keys_len() {
-        let value = if headers.len() <= SHORT {
-            headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
-        } else {
-            headers.get(name)
-        };
-        return Some(Cow::Borrowed(value?.as_bytes()));
+        return Some(Cow::Borrowed(header_among(headers, name)?.as_bytes()));
     }
     joined(headers, name)
 }

@@ -100,7 +100,7 @@ async fn answer(conn: &Conn, down: &mut Downstream, given: Given, log: &mut Log,
     let mut first: Option<Box<Admitted>> = None;
     if program.asks_first() {
         match Box::pin(first::admit(conn, &program, down, &mut head, &mut facts, &client, log)).await {
-            Ok(may) => first = Some(Box::new(may)),
+            Ok(may) => first = may.matters().then(|| Box::new(may)),
             Err(Stopped::Failed(failure)) => {
                 return refuse(down, &failure, &wishes(&facts, &head, None, None), log).await;
             }

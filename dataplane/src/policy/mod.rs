@@ -106,6 +106,12 @@ pub(crate) struct Admitted {
 }
 
 impl Admitted {
+    /// Something follows from it.
+    pub(crate) fn matters(&self) -> bool {
+        let Self { edits, response, limits, shadowed: _, fleet: _ } = self;
+        edits.is_some() || response.is_some() || limits.is_some()
+    }
+
     /// In place of what was to be changed, but for what was settled before the request's rule was found.
     fn settle(&mut self, mut edits: RequestEdits) {
         edits.before = self.edits.take().and_then(|edits| edits.before);
@@ -158,9 +164,7 @@ impl Settled<'_> {
 
 impl From<Admitted> for Settled<'_> {
     fn from(admitted: Admitted) -> Self {
-        let Admitted { edits, response, limits, shadowed: _, fleet: _ } = &admitted;
-        let any = edits.is_some() || response.is_some() || limits.is_some();
-        if any { Self::Own(Box::new(admitted)) } else { Self::Nothing }
+        if admitted.matters() { Self::Own(Box::new(admitted)) } else { Self::Nothing }
     }
 }
 
