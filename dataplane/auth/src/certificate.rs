@@ -25,7 +25,7 @@ pub struct Shown {
 /// The rules of a method. None: any verified certificate.
 #[derive(Debug)]
 pub struct Certificates {
-    name: Box<str>,
+    name: Arc<str>,
     id: [u8; 32],
     rules: Vec<CertificateRule>,
 }
@@ -86,7 +86,7 @@ impl Certificates {
             return Err(Reason::Certificate);
         }
         Ok(Arc::new(Identity {
-            method: self.name.clone(),
+            method: Arc::clone(&self.name),
             subject: Some(shown.identity.subject.clone()),
             certificate: Some(shown.identity),
             ..Identity::default()

@@ -1,11 +1,22 @@
 //! base64 as the standards write it, read strictly: one spelling for one value, or a credential had several.
 
-use base64::Engine;
+use std::borrow::Cow;
+
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::{DecodeSliceError, Engine};
 
 /// base64url without padding (RFC 7515, 2). None for anything else: padding, white space, bits behind the end.
 pub(crate) fn base64url(text: &[u8]) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+/// As [`base64url`], but what fits into `room` is written there.
+pub(crate) fn base64url_into<'r>(text: &str, room: &'r mut [u8]) -> Option<Cow<'r, [u8]>> {
+    match URL_SAFE_NO_PAD.decode_slice(text, room) {
+        Ok(length) => Some(Cow::Borrowed(&room[..length])),
+        Err(DecodeSliceError::OutputSliceTooSmall) => base64url(text.as_bytes()).map(Cow::Owned),
+        Err(DecodeSliceError::DecodeError(_)) => None,
+    }
 }
 
 /// base64 with padding (RFC 4648, 4).
@@ -29,6 +40,8 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
@@ -40,6 +53,20 @@ mod tests {
         assert_eq!(base64(b"AQ==").as_deref(), Some(&[1][..]));
         for other in [&b"AQ"[..], b"AR==", b"-w=="] {
             assert_eq!(base64(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_decoded_elsewhere() {
+        for length in 0..=40 {
+            let text = URL_SAFE_NO_PAD.encode(&[0xa5; 40][..length]);
+            let mut room = [0; 16];
+            let decoded = base64url_into(&text, &mut room).unwrap();
+            assert_eq!(*decoded, [0xa5; 40][..length]);
+            assert_eq!(matches!(decoded, Cow::Borrowed(_)), length <= 16, "{length}");
+            for other in [format!("{text}="), format!("{text}."), format!(" {text}"), format!("{text}\n")] {
+                assert_eq!(base64url_into(&other, &mut room), None, "{other:?}");
+            }
         }
     }
 

@@ -22,6 +22,7 @@ mod jwk;
 mod jws;
 mod jwt;
 mod key_set;
+mod members;
 mod method;
 mod outcome;
 mod password;

@@ -1,17 +1,20 @@
 //! Who a client proved to be.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
+
+use crate::Claims;
 
 /// What authentication found out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Identity {
     /// The name of the method that succeeded; of several, the first.
-    pub method: Box<str>,
+    pub method: Arc<str>,
     /// `sub`, the consumer's id, the user's name or the certificate's subject.
     pub subject: Option<Box<str>>,
-    pub claims: Map<String, Value>,
+    pub claims: Claims,
     pub api_key: Option<ApiKeyIdentity>,
     pub username: Option<Box<str>>,
     pub certificate: Option<CertificateIdentity>,
@@ -60,7 +63,7 @@ mod tests {
         let Value::Object(claims) = serde_json::json!({"a": {"b": {"c": 1}}, "x.y": 2, "x": {"y": 3}}) else {
             panic!()
         };
-        let identity = Identity { claims, ..Identity::default() };
+        let identity = Identity { claims: claims.into(), ..Identity::default() };
         assert_eq!(identity.claim("a.b.c"), Some(&Value::from(1)));
         assert_eq!(identity.claim("x.y"), Some(&Value::from(2)));
         assert_eq!(identity.claim("a.c"), None);

@@ -16,6 +16,7 @@
 //! CEL has no loops; its macros walk lists of the request, at most one inside another is refused, so an evaluation costs
 //! at most the product of a bounded source and a bounded request. No clock, no I/O, no async.
 
+mod claims;
 mod facts;
 mod headers;
 mod identity;
@@ -23,6 +24,7 @@ mod program;
 mod shape;
 mod values;
 
+pub use claims::{Claims, ReadClaims};
 pub use facts::Facts;
 pub use headers::header_among;
 pub use identity::{ApiKeyIdentity, CertificateIdentity, Identity};

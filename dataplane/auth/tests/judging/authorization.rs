@@ -22,7 +22,7 @@ fn rule(name: &str, action: AuthorizationAction) -> AuthorizationRule {
 
 fn identity(claims: Value) -> Identity {
     let Value::Object(claims) = claims else { panic!() };
-    Identity { method: "jwt".into(), subject: Some("alice".into()), claims, ..Identity::default() }
+    Identity { method: "jwt".into(), subject: Some("alice".into()), claims: claims.into(), ..Identity::default() }
 }
 
 fn facts<'a>(headers: &'a HeaderMap, identity: Option<&'a Identity>) -> Facts<'a> {

@@ -181,6 +181,56 @@ fn an_audience_may_be_a_string_or_a_list() {
 }
 
 #[test]
+fn how_a_token_is_written_makes_no_difference() {
+    let signer = Signer::ed("k1");
+    let keys = public(&[&signer]);
+    let written = format!(
+        r#" {{ "iss":"https:\/\/issuer.test","\u0073ub":"al\u0069ce","aud":["x","\u0061pi"],"exp":{}.0e0}}"#,
+        NOW + 60
+    );
+    let long = json!({ "alg": "EdDSA", "kid": "k1", "x5c": ["A".repeat(2000)] }).to_string();
+    for (header, claims) in [(signer.header().to_string(), &written), (long, &claims().to_string())] {
+        let token = signer.token_of(&header, claims);
+        let verified = method(|_| {}).verify(token.as_bytes(), Some(&keys), NOW * 1000).unwrap();
+        assert_eq!(verified.identity.subject.as_deref(), Some("alice"));
+        assert_eq!(verified.identity.claims.map(), serde_json::from_str::<Value>(claims).unwrap().as_object().unwrap());
+        assert_eq!((verified.from, verified.until), (0, (NOW + 60) * 1000));
+    }
+}
+
+#[test]
+fn a_signature_of_any_length_is_a_wrong_one() {
+    let signer = Signer::rsa("k1", "RS256");
+    let (keys, token) = (public(&[&signer]), signer.token(&claims()));
+    let (signed, _) = token.rsplit_once('.').unwrap();
+    for length in [0, 1, 255, 257, 1023, 1024, 1025, 1026, 4000] {
+        let token = format!("{signed}.{}", encode(vec![7; length]));
+        assert_eq!(verify(&method(|_| {}), &keys, &token, NOW), Err(Reason::Signature), "{length}");
+    }
+    // What is wrong with the rest is told first, but for what only a good signature makes known.
+    let strangers = with("iss", json!("https://other.test"));
+    for (token, reason) in [
+        (format!("{signed}.{}=", encode([7; 2000])), Reason::Malformed),
+        (format!("{signed}.{}", "A".repeat(20_000)), Reason::TooLarge),
+        (
+            format!("{}.{}.{}", encode(signer.header().to_string()), encode(strangers.to_string()), encode([7; 2000])),
+            Reason::OtherIssuer,
+        ),
+        (
+            format!(
+                "{}.{}.{}",
+                encode(signer.header().to_string()),
+                encode(with("exp", json!("x")).to_string()),
+                encode([7; 2000])
+            ),
+            Reason::Signature,
+        ),
+    ] {
+        assert_eq!(verify(&method(|_| {}), &keys, &token, NOW), Err(reason));
+    }
+}
+
+#[test]
 fn a_token_of_another_issuer_is_told_before_anything_is_verified() {
     let signer = Signer::ed("k1");
     for issuer in

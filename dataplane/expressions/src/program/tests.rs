@@ -53,7 +53,7 @@ fn an_expression_sees_who_the_client_is() {
     };
     let metadata = [("tier".into(), "gold".into())].into();
     let api_key = Some(ApiKeyIdentity { id: "acme".into(), metadata });
-    let identity = Identity { method: "jwt".into(), claims, api_key, ..Identity::default() };
+    let identity = Identity { method: "jwt".into(), claims: claims.into(), api_key, ..Identity::default() };
     with(Some(&identity), |facts| {
         let bool = |source: &str| Program::compile(source).unwrap().bool(facts);
         assert_eq!(bool("'b' in auth.claims.roles && auth.claims.o.deep && auth.claims.n == 3"), Ok(true));

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use http::{HeaderValue, Method};
 use portcullis_expressions::{ApiKeyIdentity, Identity};
+use serde_json::Map;
 
 use super::*;
 
@@ -37,7 +38,9 @@ fn each_part_is_taken_from_where_it_is_said_to_be() {
     headers.append("cookie", HeaderValue::from_static("other=1; plan=gold"));
     headers.append("x-empty", HeaderValue::from_static(""));
     let identity = Identity {
-        claims: serde_json::from_str(r#"{"sub":"ann","org":{"ids":[1,"x"]},"deep":{"a":{}}}"#).unwrap(),
+        claims: serde_json::from_str::<Map<_, _>>(r#"{"sub":"ann","org":{"ids":[1,"x"]},"deep":{"a":{}}}"#)
+            .unwrap()
+            .into(),
         api_key: Some(ApiKeyIdentity { id: "shop".into(), ..ApiKeyIdentity::default() }),
         ..Identity::default()
     };

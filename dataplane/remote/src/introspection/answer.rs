@@ -43,7 +43,7 @@ pub(super) fn read(body: &[u8], method: &str, audiences: &[Box<str>], now: u64) 
         method: method.into(),
         subject: subject.or_else(|| username.clone()),
         username,
-        claims,
+        claims: claims.into(),
         ..Identity::default()
     };
     Ok(Known { identity: Arc::new(identity), until })

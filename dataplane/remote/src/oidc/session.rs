@@ -48,7 +48,7 @@ impl Session {
             method: method.into(),
             subject: text("sub"),
             username: text("preferred_username"),
-            claims: self.claims.clone(),
+            claims: self.claims.clone().into(),
             ..Identity::default()
         })
     }

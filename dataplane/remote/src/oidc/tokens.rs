@@ -107,7 +107,7 @@ pub(super) fn claims(
     now: u64,
 ) -> Result<Map<String, Value>, Reason> {
     let verified = jwt.verify(id_token.as_bytes(), keys, now)?;
-    let claims = &verified.identity.claims;
+    let claims = verified.identity.claims.map();
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     if text("sub").is_none_or(str::is_empty) || !claims.contains_key("exp") {
         return Err(Reason::Malformed);

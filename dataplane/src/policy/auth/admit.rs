@@ -218,12 +218,12 @@ impl AuthProgram {
 
 /// Who several methods together say that the client is. The first counts where they differ.
 fn merged(first: &Identity, other: &Identity) -> Arc<Identity> {
-    let mut claims = other.claims.clone();
-    claims.extend(first.claims.clone());
+    let mut claims = other.claims.map().clone();
+    claims.extend(first.claims.map().clone());
     Arc::new(Identity {
         method: first.method.clone(),
         subject: first.subject.clone().or_else(|| other.subject.clone()),
-        claims,
+        claims: claims.into(),
         api_key: first.api_key.clone().or_else(|| other.api_key.clone()),
         username: first.username.clone().or_else(|| other.username.clone()),
         certificate: first.certificate.clone().or_else(|| other.certificate.clone()),

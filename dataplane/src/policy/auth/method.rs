@@ -67,7 +67,7 @@ impl Method {
                 Err(reason) => Err(reason),
             },
             MethodKind::Certificate(rules) => certificate(rules, asked, now),
-            MethodKind::Anonymous => Ok(Arc::new(Identity { method: self.name.clone(), ..Identity::default() })),
+            MethodKind::Anonymous => Ok(Arc::new(Identity { method: Arc::clone(&self.name), ..Identity::default() })),
             MethodKind::ApiKey(keys) => match self.found(asked) {
                 Ok(found) => api_key(keys, &found.bytes, asked, vault, now).await,
                 Err(reason) => Err(reason),

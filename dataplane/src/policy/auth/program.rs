@@ -76,7 +76,7 @@ pub(super) struct Strip {
 
 #[derive(Debug)]
 pub(super) struct Method {
-    pub(super) name: Box<str>,
+    pub(super) name: Arc<str>,
     pub(super) kind: MethodKind,
     /// Where its credential stands.
     pub(super) from: Vec<Source>,
@@ -152,7 +152,7 @@ impl Compiled {
             .iter()
             .map(|ir::AuthMethod { name, kind }| {
                 Ok(Method {
-                    name: name.clone(),
+                    name: (**name).into(),
                     kind: MethodKind::new(name, uid, kind)?,
                     from: sources(kind),
                     tally: tally(AuthFamily::Method, name),

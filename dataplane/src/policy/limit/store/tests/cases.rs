@@ -77,7 +77,8 @@ impl Step {
     }
 
     fn of_user(mut self, claims: &str) -> Self {
-        self.identity = Some(Identity { claims: serde_json::from_str(claims).unwrap(), ..Identity::default() });
+        let claims: serde_json::Map<_, _> = serde_json::from_str(claims).unwrap();
+        self.identity = Some(Identity { claims: claims.into(), ..Identity::default() });
         self
     }
 
