@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -21,7 +22,7 @@ type Told = BTreeMap<ObjectRef, (&'static str, String)>;
 /// Where what is told comes from.
 pub(crate) struct News {
     pub(crate) failures: watch::Receiver<Arc<Failures>>,
-    pub(crate) invalid: watch::Receiver<Arc<BTreeMap<ObjectRef, String>>>,
+    pub(crate) invalid: watch::Receiver<Arc<OrdMap<ObjectRef, String>>>,
     /// Policies that drop an authentication requirement.
     pub(crate) downgrades: watch::Receiver<Arc<BTreeSet<Downgrade>>>,
 }

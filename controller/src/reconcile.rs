@@ -9,12 +9,13 @@
 //!
 //! No timer: an idle controller starts at once, and what arrives during a pass is taken together by the next one.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_ir::{GatewayKey, ResourceKey, Shared, Snapshot};
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
+use portcullis_ir::{GatewayKey, ResourceKey, Snapshot};
 use portcullis_publish::Publisher;
 use portcullis_translate::{
     AuthPolicy, Downgrade, Inputs, Memo, NamespacedName, ObjectRef, Settings, Statuses, Timestamp, programmed,
@@ -48,7 +49,7 @@ pub(crate) struct Channels {
     /// Why Gateways have no data planes.
     pub(crate) failures: watch::Receiver<Arc<Failures>>,
     /// Objects that exist and do not parse, and why.
-    pub(crate) invalid: watch::Sender<Arc<BTreeMap<ObjectRef, String>>>,
+    pub(crate) invalid: watch::Sender<Arc<OrdMap<ObjectRef, String>>>,
     /// Policies that drop an authentication requirement.
     pub(crate) downgrades: watch::Sender<Arc<BTreeSet<Downgrade>>>,
     /// What is to be fetched for policies.
@@ -235,7 +236,7 @@ impl Reconciler {
             self.metrics.retired(gone);
         }
         self.snapshots = output.snapshots;
-        self.undecided.extend(differing(&self.statuses.routes, &output.statuses.routes));
+        self.undecided.extend(differing(&self.statuses, &output.statuses));
         self.statuses = output.statuses;
         self.remember(output.good_auth_policies);
         self.metrics.downgrades(&output.downgrades);
@@ -276,8 +277,10 @@ impl Reconciler {
     fn remember(&mut self, good: BTreeMap<NamespacedName, Arc<AuthPolicy>>) {
         let inputs = self.store.inputs_mut();
         inputs.last_good.extend(good);
-        let present = &inputs.auth_policies;
-        inputs.last_good.retain(|name, _| present.contains_key(name));
+        let gone = inputs.last_good.keys().filter(|name| !inputs.auth_policies.contains_key(*name));
+        for name in gone.cloned().collect::<Vec<_>>() {
+            inputs.last_good.remove(&name);
+        }
     }
 
     /// How many data planes share a limit while their store is away. Only where one is used does it call for a pass.
@@ -360,40 +363,9 @@ impl Reconciler {
     }
 }
 
-/// The keys whose values are not one and the same, those that only one side has among them. One walk over both.
-fn differing<T>(before: &BTreeMap<ObjectRef, Arc<T>>, after: &BTreeMap<ObjectRef, Arc<T>>) -> Vec<ObjectRef> {
-    let (mut old, mut new) = (before.iter().peekable(), after.iter().peekable());
-    let mut found = Vec::new();
-    loop {
-        let order = match (old.peek(), new.peek()) {
-            (None, None) => return found,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some((old, _)), Some((new, _))) => old.order(new),
-        };
-        let was = if order == Ordering::Greater { None } else { old.next() };
-        let is = if order == Ordering::Less { None } else { new.next() };
-        match (was, is) {
-            (Some((_, was)), Some((_, is))) if Arc::ptr_eq(was, is) => {}
-            (Some((key, _)), _) | (None, Some((key, _))) => found.push(key.clone()),
-            (None, None) => {}
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use portcullis_translate::{Kind, NamespacedName};
-
-    use super::*;
-
-    #[test]
-    fn keys_differ_where_values_are_not_one_and_the_same() {
-        let key = |name: &str| ObjectRef::namespaced(Kind::HttpRoute, &NamespacedName::new("ns", name));
-        let (kept, replaced) = (Arc::new(1), Arc::new(1));
-        let before = BTreeMap::from([(key("a"), Arc::clone(&kept)), (key("b"), replaced), (key("gone"), Arc::new(1))]);
-        let after = BTreeMap::from([(key("a"), kept), (key("b"), Arc::new(1)), (key("new"), Arc::new(1))]);
-        assert_eq!(differing(&before, &after), [key("b"), key("gone"), key("new")]);
-        assert_eq!(differing(&after, &after), []);
-    }
+/// The routes whose status is to be another.
+fn differing<'s>(before: &'s Statuses, after: &'s Statuses) -> impl Iterator<Item = ObjectRef> + 's {
+    before.routes.diff(&after.routes).map(|item| match item {
+        DiffItem::Add(key, _) | DiffItem::Remove(key, _) | DiffItem::Update { new: (key, _), .. } => key.clone(),
+    })
 }

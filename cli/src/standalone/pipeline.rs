@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use portcullis_ir::{GatewayKey, Issuer, IssuerKey, ListenerKey, ResourceKey, Snapshot};
+use portcullis_ir::{GatewayKey, Issuer, IssuerKey, ListenerKey, ResourceKey, Snapshot, Table};
 use portcullis_translate::{
     Acks, GatewayAck, IssuerSource, Memo, Settings, Statuses, Timestamp, programmed, translate,
 };
@@ -30,7 +29,7 @@ pub struct Pipeline {
     problems: Vec<Problem>,
     /// What was read last.
     loaded: Option<Loaded>,
-    issuers: BTreeMap<IssuerKey, Arc<Issuer>>,
+    issuers: Table<IssuerKey, Issuer>,
 }
 
 /// What a pass came to.
@@ -58,7 +57,7 @@ impl Pipeline {
             listeners: BTreeMap::new(),
             problems: Vec::new(),
             loaded: None,
-            issuers: BTreeMap::new(),
+            issuers: Table::new(),
         }
     }
 
@@ -76,7 +75,7 @@ impl Pipeline {
     }
 
     /// Takes in what was fetched of issuers, and translates what was read before once more; none if nothing was.
-    pub fn fetched(&mut self, issuers: BTreeMap<IssuerKey, Arc<Issuer>>, now: Timestamp) -> Option<Pass> {
+    pub fn fetched(&mut self, issuers: Table<IssuerKey, Issuer>, now: Timestamp) -> Option<Pass> {
         self.issuers = issuers;
         let loaded = self.loaded.take()?;
         Some(self.pass(loaded, now))

@@ -1,12 +1,11 @@
 //! What the lease holder has fetched, as every replica reads it.
 
-use std::collections::BTreeMap;
-
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
+use portcullis_ir::Table;
 use tokio::sync::mpsc;
 
 use super::Place;
@@ -21,7 +20,7 @@ pub(crate) async fn follow(client: Client, place: Place, changes: mpsc::Sender<C
     let api: Api<ConfigMap> = Api::namespaced(client, &place.namespace);
     let config = watcher::Config::default().labels(&place.selector());
     let mut events = std::pin::pin!(watcher(api, config).default_backoff());
-    let mut listed = BTreeMap::new();
+    let mut listed = Table::new();
     while let Some(event) = events.next().await {
         let change = match event {
             Ok(Event::Init) => {

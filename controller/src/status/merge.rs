@@ -1,6 +1,5 @@
 //! What is to be written: our entries beside everybody else's, and only where that differs from what is there.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gateway_api::backendtlspolicies::{
@@ -12,6 +11,7 @@ use gateway_api::listenersets::{ListenerSet, ListenerSetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::Resource;
 use portcullis_crds::{Backend, BackendStatus, GatewayParameters, GatewayParametersStatus, split_routability};
+use portcullis_ir::Table;
 use portcullis_translate::{
     ConditionType, Inputs, Kind, NamespacedName, ObjectRef, ParentView, RouteObject, RouteParentStatus, RouteStatus,
     Statuses, XBackend,
@@ -29,14 +29,14 @@ pub(super) const MAX_ANCESTORS: usize = 16;
 const MAX_USERS: usize = 32;
 
 /// One status to write.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Write {
     /// The version of the object that the status was merged with: if it has moved on, the write is refused.
     pub(crate) resource_version: String,
     pub(crate) status: Value,
 }
 
-pub(crate) type Writes = BTreeMap<ObjectRef, Write>;
+pub(crate) type Writes = Table<ObjectRef, Write>;
 
 /// Every status that is not yet as it should be, but for those of routes, of which there are too many to look at each time: `routes` holds
 /// theirs ([`route_write`]).
@@ -120,18 +120,18 @@ pub(crate) fn route_write(
     statuses: &Statuses,
     reference: &ObjectRef,
     controller_name: &str,
-) -> Option<Write> {
+) -> Option<Arc<Write>> {
     let (ours, object) = (statuses.routes.get(reference)?, inputs.route(reference)?);
     let mut writes = Writes::new();
     put(&mut writes, reference.clone(), object.metadata(), route(object, ours, controller_name));
-    writes.into_values().next()
+    writes.values().next().cloned()
 }
 
 fn put<T: Serialize>(writes: &mut Writes, reference: ObjectRef, meta: &ObjectMeta, status: Option<T>) {
     let Some(status) = status else { return };
     // A status of ours always serializes; if it did not, leaving the old one is the least harm.
     if let (Ok(status), Some(resource_version)) = (serde_json::to_value(status), meta.resource_version.clone()) {
-        writes.insert(reference, Write { resource_version, status });
+        writes.insert(reference, Arc::new(Write { resource_version, status }));
     }
 }
 

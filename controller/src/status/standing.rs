@@ -1,9 +1,10 @@
 //! Where a Gateway stands: its address, which of its replicas take traffic, and what they run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gateway_api::gateways::GatewayStatusAddresses;
+use imbl::OrdMap;
 use portcullis_ir::GatewayKey;
 use portcullis_publish::{Fleet, Outcome};
 use portcullis_translate::{Acks, GatewayAck, Inputs, NamespacedName, Reason, Standing, Statuses, Timestamp};
@@ -92,7 +93,7 @@ fn stands(outcome: &Outcome, resources: &NamespacedName, unmet: Option<(Reason, 
 }
 
 /// How many pods of each Gateway take traffic; at least one, for somebody has to count.
-pub(crate) fn replicas(inputs: &Inputs, resources: impl Fn(&GatewayKey) -> String) -> BTreeMap<GatewayKey, u32> {
+pub(crate) fn replicas(inputs: &Inputs, resources: impl Fn(&GatewayKey) -> String) -> OrdMap<GatewayKey, u32> {
     let count = |name: &NamespacedName| {
         let key = GatewayKey::from(name);
         let service = NamespacedName::new(Arc::clone(&key.namespace), resources(&key));

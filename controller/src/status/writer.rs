@@ -1,6 +1,6 @@
 //! Writes statuses: one task, on the lease holder only, each object by itself, only what differs.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(crate) struct Writer {
     metrics: Metrics,
     /// The newest attempt for each object that is still wanted: nothing is gained by the same one again, the watch will
     /// tell how the object is now.
-    attempted: HashMap<ObjectRef, Write>,
+    attempted: HashMap<ObjectRef, Arc<Write>>,
     under_way: HashSet<ObjectRef>,
     paces: Paces,
     /// After an error: not before.
@@ -60,49 +60,59 @@ impl Writer {
     /// Writes until nobody wants anything any more.
     pub(crate) async fn run(mut self) {
         let mut writes = FuturesUnordered::new();
+        let mut wanted = Arc::new(Writes::new());
+        let mut queue = Queue::default();
         loop {
-            let wanted = Arc::clone(&self.wanted.borrow_and_update());
-            self.forget(&wanted);
-            let mut wake = None;
-            if self.leadership.borrow_and_update().is_leader {
-                let now = Instant::now();
-                let (due, next) = self.due(&wanted, now);
-                wake = next;
-                for (reference, write) in due.into_iter().take(CONCURRENT.saturating_sub(writes.len())) {
-                    self.under_way.insert(reference.clone());
-                    self.paces.wrote(&reference, now);
-                    writes.push(send(self.client.clone(), reference, write));
-                }
+            let now = Instant::now();
+            if !self.leadership.borrow_and_update().is_leader {
+                queue = Queue::default();
+            } else if queue.is_stale(now) {
+                wanted = Arc::clone(&self.wanted.borrow_and_update());
+                self.forget(&wanted);
+                queue = self.due(&wanted, now);
             }
+            while writes.len() < CONCURRENT
+                && let Some((reference, write)) = queue.due.pop_front()
+            {
+                self.under_way.insert(reference.clone());
+                self.paces.wrote(&reference, now);
+                writes.push(send(self.client.clone(), reference, write));
+            }
+            let wake = queue.wake;
             tokio::select! {
-                changed = self.wanted.changed() => if changed.is_err() { return },
-                changed = self.leadership.changed() => if changed.is_err() { return },
-                Some((reference, write, result)) = writes.next(), if !writes.is_empty() => self.done(reference, write, &result),
+                changed = self.wanted.changed() => if changed.is_err() { return } else { queue.stale = true },
+                changed = self.leadership.changed() => if changed.is_err() { return } else { queue.stale = true },
+                Some((reference, write, result)) = writes.next(), if !writes.is_empty() => {
+                    self.done(reference.clone(), write, &result);
+                    // What was wanted meanwhile, or has failed.
+                    if let Some(write) = wanted.get(&reference) {
+                        self.consider(&reference, write, Instant::now(), &mut queue);
+                    }
+                }
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
         }
     }
 
     /// What may be written now, and when to look again for the rest.
-    fn due(&self, wanted: &Writes, now: Instant) -> (BTreeMap<ObjectRef, Write>, Option<Instant>) {
-        let mut due = BTreeMap::new();
-        let mut wake: Option<Instant> = None;
-        for (reference, write) in wanted {
-            if self.under_way.contains(reference) || self.attempted.get(reference) == Some(write) {
-                continue;
-            }
-            let paused = self.pauses.get(reference).map(|(_, until)| *until).filter(|until| *until > now);
-            match paused.max(self.paces.not_before(reference, now)) {
-                Some(next) => wake = Some(wake.map_or(next, |wake| wake.min(next))),
-                None => {
-                    due.insert(reference.clone(), write.clone());
-                }
-            }
-        }
-        (due, wake)
+    fn due(&self, wanted: &Writes, now: Instant) -> Queue {
+        let mut queue = Queue { stale: false, ..Queue::default() };
+        wanted.iter().for_each(|(reference, write)| self.consider(reference, write, now, &mut queue));
+        queue
     }
 
-    fn done(&mut self, reference: ObjectRef, write: Write, result: &Result<(), Refused>) {
+    fn consider(&self, reference: &ObjectRef, write: &Arc<Write>, now: Instant, queue: &mut Queue) {
+        if self.under_way.contains(reference) || self.attempted.get(reference) == Some(write) {
+            return;
+        }
+        let paused = self.pauses.get(reference).map(|(_, until)| *until).filter(|until| *until > now);
+        match paused.max(self.paces.not_before(reference, now)) {
+            Some(next) => queue.wake = Some(queue.wake.map_or(next, |wake| wake.min(next))),
+            None => queue.due.push_back((reference.clone(), Arc::clone(write))),
+        }
+    }
+
+    fn done(&mut self, reference: ObjectRef, write: Arc<Write>, result: &Result<(), Refused>) {
         self.under_way.remove(&reference);
         let outcome = match result {
             Ok(()) => Outcome::Written,
@@ -128,6 +138,27 @@ impl Writer {
     }
 }
 
+/// What is due. Made once for what is wanted, and then used up: of thousands not each is looked at again after every write.
+struct Queue {
+    due: VecDeque<(ObjectRef, Arc<Write>)>,
+    /// When more may be.
+    wake: Option<Instant>,
+    /// Something else is wanted.
+    stale: bool,
+}
+
+impl Queue {
+    fn is_stale(&self, now: Instant) -> bool {
+        self.stale || self.wake.is_some_and(|wake| wake <= now)
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { due: VecDeque::new(), wake: None, stale: true }
+    }
+}
+
 enum Refused {
     Conflict,
     Gone,
@@ -135,7 +166,7 @@ enum Refused {
 }
 
 /// A merge patch of the status alone, bound to the version that it was merged with.
-async fn send(client: Client, reference: ObjectRef, write: Write) -> (ObjectRef, Write, Result<(), Refused>) {
+async fn send(client: Client, reference: ObjectRef, write: Arc<Write>) -> (ObjectRef, Arc<Write>, Result<(), Refused>) {
     let ObjectRef { kind, namespace, name } = &reference;
     let api: Api<DynamicObject> = match namespace {
         Some(namespace) => Api::namespaced_with(client, namespace, &resource(*kind)),

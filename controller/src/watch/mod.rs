@@ -11,7 +11,7 @@ mod holder;
 mod kind;
 mod labelled;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use kube::api::DynamicObject;
 use kube::core::Status;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
-use portcullis_ir::{Issuer, IssuerKey};
+use portcullis_ir::{Issuer, IssuerKey, Table};
 use portcullis_translate::{Definition, InvalidObject, Kind, Object, ObjectRef};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -64,7 +64,7 @@ pub(crate) enum Change {
     /// The definitions may not be read, and why.
     Unreadable(Arc<str>),
     /// All that was fetched of issuers.
-    Issuers(BTreeMap<IssuerKey, Arc<Issuer>>),
+    Issuers(Table<IssuerKey, Issuer>),
     /// What was fetched of one; none: it is not kept any more.
     Issuer(IssuerKey, Option<Arc<Issuer>>),
 }

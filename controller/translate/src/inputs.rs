@@ -1,6 +1,6 @@
 //! The world as it was read: every object that `translate` looks at.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gateway_api::backendtlspolicies::BackendTlsPolicy;
@@ -13,58 +13,62 @@ use gateway_api::gateways::Gateway;
 use gateway_api::listenersets::ListenerSet;
 use gateway_api::referencegrants::ReferenceGrant;
 use gateway_api::tlsroutes::TlsRoute;
+use imbl::OrdMap;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 use portcullis_crds::{AuthPolicy, Backend, GatewayParameters, RateLimitPolicy};
-use portcullis_ir::{GatewayKey, Issuer, IssuerKey, RouteKind};
+use portcullis_ir::{GatewayKey, Issuer, IssuerKey, RouteKind, Table};
 
 use crate::object::{name_of, own_name};
 use crate::{ClusterTrustBundle, Installed, Kind, NamespacedName, Object, ObjectRef, RouteObject, XBackend};
 
-/// Immutable while it is translated. Cloning shares the objects; an unchanged object should keep its `Arc` from one
-/// pass to the next, which is what makes a pass cheap.
+/// Objects of one kind by their names.
+pub type Objects<T> = Table<NamespacedName, T>;
+
+/// Immutable while it is translated. A copy costs nothing; maps and objects that stay the same from one pass to the next are
+/// shared, and a pass looks only at what is not.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
     /// The time of this pass: what conditions that change now say, and what certificates are checked against.
     pub now: Timestamp,
     /// The Gateway API itself: what GatewayClasses publish depends on it, and nothing else.
     pub installed: Installed,
-    pub gateway_classes: BTreeMap<Arc<str>, Arc<GatewayClass>>,
-    pub gateways: BTreeMap<NamespacedName, Arc<Gateway>>,
-    pub http_routes: BTreeMap<NamespacedName, Arc<HttpRoute>>,
-    pub grpc_routes: BTreeMap<NamespacedName, Arc<GrpcRoute>>,
-    pub tls_routes: BTreeMap<NamespacedName, Arc<TlsRoute>>,
-    pub tcp_routes: BTreeMap<NamespacedName, Arc<TcpRoute>>,
-    pub udp_routes: BTreeMap<NamespacedName, Arc<UdpRoute>>,
-    pub listener_sets: BTreeMap<NamespacedName, Arc<ListenerSet>>,
-    pub backend_tls_policies: BTreeMap<NamespacedName, Arc<BackendTlsPolicy>>,
-    pub reference_grants: BTreeMap<NamespacedName, Arc<ReferenceGrant>>,
-    pub namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
-    pub services: BTreeMap<NamespacedName, Arc<Service>>,
-    pub endpoint_slices: BTreeMap<NamespacedName, Arc<EndpointSlice>>,
-    pub secrets: BTreeMap<NamespacedName, Arc<Secret>>,
-    pub config_maps: BTreeMap<NamespacedName, Arc<ConfigMap>>,
-    pub gateway_parameters: BTreeMap<NamespacedName, Arc<GatewayParameters>>,
-    pub backends: BTreeMap<NamespacedName, Arc<Backend>>,
-    pub rate_limit_policies: BTreeMap<NamespacedName, Arc<RateLimitPolicy>>,
-    pub auth_policies: BTreeMap<NamespacedName, Arc<AuthPolicy>>,
+    pub gateway_classes: Table<Arc<str>, GatewayClass>,
+    pub gateways: Objects<Gateway>,
+    pub http_routes: Objects<HttpRoute>,
+    pub grpc_routes: Objects<GrpcRoute>,
+    pub tls_routes: Objects<TlsRoute>,
+    pub tcp_routes: Objects<TcpRoute>,
+    pub udp_routes: Objects<UdpRoute>,
+    pub listener_sets: Objects<ListenerSet>,
+    pub backend_tls_policies: Objects<BackendTlsPolicy>,
+    pub reference_grants: Objects<ReferenceGrant>,
+    pub namespaces: Table<Arc<str>, Namespace>,
+    pub services: Objects<Service>,
+    pub endpoint_slices: Objects<EndpointSlice>,
+    pub secrets: Objects<Secret>,
+    pub config_maps: Objects<ConfigMap>,
+    pub gateway_parameters: Objects<GatewayParameters>,
+    pub backends: Objects<Backend>,
+    pub rate_limit_policies: Objects<RateLimitPolicy>,
+    pub auth_policies: Objects<AuthPolicy>,
     /// The newest version of each AuthPolicy that could be honoured, as the caller kept it from
     /// [`crate::Output::good_auth_policies`]: what goes on counting while the present one cannot. One with another uid
     /// is another policy and says nothing.
-    pub last_good: BTreeMap<NamespacedName, Arc<AuthPolicy>>,
+    pub last_good: Objects<AuthPolicy>,
     /// Ready data planes of each Gateway; 1 of those that are not listed.
-    pub replicas: BTreeMap<GatewayKey, u32>,
+    pub replicas: OrdMap<GatewayKey, u32>,
     /// What was fetched of [`crate::Output::issuers`]; none of those that nothing was obtained of yet.
-    pub issuers: BTreeMap<IssuerKey, Arc<Issuer>>,
-    pub x_backends: BTreeMap<NamespacedName, Arc<XBackend>>,
-    pub cluster_trust_bundles: BTreeMap<Arc<str>, Arc<ClusterTrustBundle>>,
+    pub issuers: Table<IssuerKey, Issuer>,
+    pub x_backends: Objects<XBackend>,
+    pub cluster_trust_bundles: Table<Arc<str>, ClusterTrustBundle>,
     /// Kinds that the API server does not have.
     pub absent: BTreeSet<Kind>,
     /// Objects that exist but did not parse, and why. What refers to them degrades; they never count as their former
     /// selves, so they stand in none of the maps above.
-    pub invalid: BTreeMap<ObjectRef, String>,
+    pub invalid: OrdMap<ObjectRef, String>,
 }
 
 impl Inputs {
@@ -110,7 +114,7 @@ impl Inputs {
 
     /// The objects of a kind, valid or not.
     pub fn references(&self, kind: Kind) -> Vec<ObjectRef> {
-        fn namespaced<T>(kind: Kind, map: &BTreeMap<NamespacedName, T>) -> Vec<ObjectRef> {
+        fn namespaced<T>(kind: Kind, map: &Objects<T>) -> Vec<ObjectRef> {
             map.keys().map(|name| ObjectRef::namespaced(kind, name)).collect()
         }
         let mut all: Vec<ObjectRef> = match kind {
@@ -173,10 +177,7 @@ impl Inputs {
 
     /// A route of any kind, for what all kinds have in common.
     pub fn route(&self, reference: &ObjectRef) -> Option<&dyn RouteObject> {
-        fn of<'a, T: RouteObject>(
-            map: &'a BTreeMap<NamespacedName, Arc<T>>,
-            name: &NamespacedName,
-        ) -> Option<&'a dyn RouteObject> {
+        fn of<'a, T: RouteObject>(map: &'a Objects<T>, name: &NamespacedName) -> Option<&'a dyn RouteObject> {
             map.get(name).map(|object| &**object as &dyn RouteObject)
         }
         let name = NamespacedName::new(Arc::clone(reference.namespace.as_ref()?), Arc::clone(&reference.name));
@@ -233,6 +234,6 @@ impl Inputs {
     }
 }
 
-fn put<T: Resource>(map: &mut BTreeMap<NamespacedName, Arc<T>>, object: Arc<T>) {
+fn put<T: Resource>(map: &mut Objects<T>, object: Arc<T>) {
     map.insert(name_of(&*object), object);
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portcullis_ir::{Backend, BackendKey, BackendTls, Certificate, GatewayKey, Live};
+use portcullis_ir::{Backend, BackendKey, BackendTls, Certificate, GatewayKey};
 
 use crate::gateway::GatewayPlan;
 
@@ -31,20 +31,27 @@ impl<'p> Introductions<'p> {
         Self { certificates: gateways.iter().filter_map(certificate).collect() }
     }
 
+    /// No Gateway presents any.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.certificates.is_empty()
+    }
+
     /// The backend as this Gateway reaches it. The certificate goes along only where it is presented.
     pub(crate) fn backend(
         &self,
         introduced: &mut Introduced,
         gateway: &GatewayKey,
         backend: &Arc<Backend>,
-        live: &mut Live,
+        presented: &mut Vec<Arc<Certificate>>,
     ) -> Arc<Backend> {
         let (Some(certificate), Some(BackendTls { client_certificate: None, .. })) =
             (self.certificates.get(gateway), &backend.tls)
         else {
             return Arc::clone(backend);
         };
-        live.certificates.insert(certificate.key.clone(), Arc::clone(certificate));
+        if presented.is_empty() {
+            presented.push(Arc::clone(certificate));
+        }
         introduced.backend(gateway, backend, certificate)
     }
 }

@@ -19,6 +19,7 @@ mod attach;
 mod backend;
 mod backend_object;
 mod backend_ref;
+mod cache;
 mod certificates;
 mod class;
 mod client_validation;
@@ -56,12 +57,14 @@ mod persistence;
 mod policy;
 mod policy_sources;
 mod policy_status;
+mod program;
 mod programmed;
 mod recent;
 mod references;
 mod retry;
 mod route;
 mod route_object;
+mod route_table;
 mod rule;
 mod service;
 mod settings;
@@ -78,14 +81,14 @@ mod x_backend;
 mod x_backend_plan;
 mod x_backend_status;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portcullis_ir::{BackendKind, GatewayKey, ListenerKey, Snapshot};
+use portcullis_ir::{GatewayKey, Snapshot};
 
 pub use condition::{ConditionType, Reason, State};
 pub use features::all_features;
-pub use inputs::Inputs;
+pub use inputs::{Inputs, Objects};
 pub use installed::{Definition, GATEWAY_API, Installed};
 pub use k8s_openapi::jiff::Timestamp;
 pub use memo::Memo;
@@ -122,33 +125,35 @@ pub fn translate(inputs: &Inputs, settings: &Settings, memo: &mut Memo) -> Outpu
     for (name, object) in &inputs.backends {
         let plan = memo.backend_objects.get(&world, name, |reader, _| backend_object::compile(reader, name));
         recorder.backend(name, object, &plan);
-        world.backends.insert(name.clone(), plan);
+        world.planned.backends.insert(name.clone(), plan);
     }
     for name in inputs.x_backends.keys() {
         let plan = memo.x_backends.get(&world, name, |reader, _| x_backend_plan::compile(reader, name));
-        world.x_backends.insert(name.clone(), plan);
+        world.planned.x_backends.insert(name.clone(), plan);
     }
     let gateways = plan_gateways(&mut world, settings, memo, &classes);
 
-    let routes = route::compile_all(&world, memo, &mut recorder);
-    let attached = count(routes.iter().flat_map(|route| &route.attached));
+    world.note_planned();
+
+    let changes = route::compile_all(&world, memo, &recorder);
+    let routes = memo.table.compiled.clone();
     for (object, plan) in &gateways {
-        recorder.gateway(object, plan, &attached);
+        recorder.gateway(object, plan, &memo.table.attached);
         for set in &plan.sets {
-            recorder.listener_set(&plan.key, set, &attached);
+            recorder.listener_set(&plan.key, set, &memo.table.attached);
         }
     }
     let plans: Vec<&GatewayPlan> = gateways.iter().map(|(_, plan)| plan).collect();
     let policies = policy::apply::apply(&world, memo, &plans, &routes);
-    let snapshots = snapshot::assemble(&world, memo, &plans, &routes, &policies);
+    let snapshots = snapshot::assemble(&world, memo, &plans, &changes, &policies);
     tls_policy_status::record(&world, &snapshots, &mut recorder);
-    recorder.place_routes();
+    recorder.statuses.routes = memo.table.statuses.clone();
     if !policies.plans.is_empty() {
-        policy::status::record(&world, &policies, &route::by_name(inputs, &routes), &mut recorder);
+        policy::status::record(&world, &policies, &routes, &mut recorder);
     }
     x_backend_status::record(&world, &snapshots, &routes, &mut recorder);
     memo.forget(inputs, &plans, &snapshots);
-    memo.recent = world.recent;
+    memo.recent = world.into_recent();
     Output {
         snapshots,
         statuses: recorder.statuses,
@@ -158,33 +163,15 @@ pub fn translate(inputs: &Inputs, settings: &Settings, memo: &mut Memo) -> Outpu
     }
 }
 
-/// How often each is there. Most are copies of the one before.
-fn count<'k>(listeners: impl Iterator<Item = &'k ListenerKey>) -> HashMap<ListenerKey, i32> {
-    let mut counts: HashMap<ListenerKey, i32> = HashMap::new();
-    let mut listeners = listeners.peekable();
-    while let Some(listener) = listeners.next() {
-        let mut times = 1;
-        while listeners.next_if(|next| next.is(listener)).is_some() {
-            times += 1;
-        }
-        *counts.entry(listener.clone()).or_default() += times;
-    }
-    counts
-}
-
 /// The lane of endpoints: what EndpointSlices say goes into the snapshots of the last pass, and no route is looked at.
 /// Right only if nothing but EndpointSlices has changed since; then it comes to what [`translate`] would.
 pub fn translate_endpoints(inputs: &Inputs, memo: &mut Memo, snapshots: &mut BTreeMap<GatewayKey, Snapshot>) {
     let mut world = World::new(inputs, std::mem::take(&mut memo.recent));
     plan_tls_policies(&mut world, memo);
-    for snapshot in snapshots.values_mut() {
-        for (key, endpoints) in &mut snapshot.live.endpoints {
-            if key.kind == BackendKind::Service {
-                let compiled = memo.backends.get(&world, key, |reader, old| backend::compile(reader, key, old));
-                if let Some(now) = &compiled.endpoints {
-                    endpoints.clone_from(now);
-                }
-            }
+    snapshot::mend_endpoints(&world, memo);
+    for (gateway, snapshot) in snapshots {
+        if let Some(endpoints) = memo.assembly.endpoints(gateway) {
+            snapshot.live.endpoints.clone_from(endpoints);
         }
     }
     memo.recent = world.recent;
@@ -194,7 +181,7 @@ pub fn translate_endpoints(inputs: &Inputs, memo: &mut Memo, snapshots: &mut BTr
 fn plan_tls_policies(world: &mut World<'_>, memo: &mut Memo) {
     for name in world.inputs.backend_tls_policies.keys() {
         let plan = memo.tls_policies.get(world, name, |reader, _| tls_policy::compile(reader, name));
-        world.tls_policy_plans.insert(name.clone(), plan);
+        world.planned.tls_policies.insert(name.clone(), plan);
     }
 }
 
@@ -230,11 +217,11 @@ fn plan_gateways<'i>(
         let sets = sets.get(name).map(Vec::as_slice).unwrap_or_default();
         let subject = Subject { name, gateway, class_name, class, sets };
         let Planned { plan, points, set_points } = gateway::plan(world, settings, memo, &mut claims, subject);
-        let points = memo::share(&mut memo.attach_points, name, points);
-        world.gateways.insert(name.clone(), points);
+        let points = cache::share(&mut memo.attach_points, name, points);
+        world.planned.gateways.insert(name.clone(), points);
         for (set, points) in set_points {
-            let points = memo::share(&mut memo.set_points, &set, points);
-            world.listener_sets.insert(set, points);
+            let points = cache::share(&mut memo.set_points, &set, points);
+            world.planned.listener_sets.insert(set, points);
         }
         plans.push((gateway, plan));
     }

@@ -10,13 +10,14 @@ use portcullis_ir::{
     Listener, ListenerKey, ListenerProtocol, TlsTermination,
 };
 
+use crate::cache::share;
 use crate::certificates::{self, Referrer};
 use crate::client_validation::Validation;
 use crate::condition::{ConditionType, Reason, State, Verdict};
 use crate::listener::{Denies, SoundListener, SoundProtocol};
 use crate::listener_filters::{self, Resolved};
 use crate::listeners::{Checked, Rejected};
-use crate::memo::{Memo, share};
+use crate::memo::Memo;
 use crate::parameters::Parameters;
 use crate::world::World;
 

@@ -2,22 +2,50 @@
 //! entries one is another in most passes.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, btree_map};
+use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::sync::Arc;
 
-use portcullis_ir::Shared;
+use imbl::ordmap;
+use imbl::shared_ptr::DefaultSharedPtr;
+use portcullis_ir::{Shared, Table};
 
 /// What leads from the map that was to the one that is; None: the key goes.
 pub(crate) struct Edits<K, V>(Vec<(K, Option<Arc<V>>)>);
 
+/// Makes `table` hold `entries` and nothing else.
+pub(crate) fn mend<'v, K, V>(table: &mut Table<K, V>, entries: impl IntoIterator<Item = (&'v K, &'v Arc<V>)>)
+where
+    K: Ord + Clone + 'v,
+    V: 'v,
+{
+    let entries: BTreeMap<&K, &Arc<V>> = entries.into_iter().collect();
+    let gone: Vec<K> = table.keys().filter(|key| !entries.contains_key(key)).cloned().collect();
+    for key in &gone {
+        table.remove(key);
+    }
+    for (key, value) in entries {
+        set(table, key, Some(value));
+    }
+}
+
+/// What is the same already is not touched.
+pub(crate) fn set<K: Ord + Clone, V>(table: &mut Table<K, V>, key: &K, value: Option<&Arc<V>>) {
+    match (table.get(key), value) {
+        (Some(is), Some(value)) if Arc::ptr_eq(is, value) => {}
+        (None, None) => {}
+        (_, Some(value)) => drop(table.insert(key.clone(), Arc::clone(value))),
+        (Some(_), None) => drop(table.remove(key)),
+    }
+}
+
 pub(crate) struct Mending<'m, K, V> {
-    was: Peekable<btree_map::Iter<'m, K, Arc<V>>>,
+    was: Peekable<ordmap::Iter<'m, K, Arc<V>, DefaultSharedPtr>>,
     edits: Vec<(K, Option<Arc<V>>)>,
 }
 
 impl<'m, K: Shared + Clone, V> Mending<'m, K, V> {
-    pub(crate) fn of(map: &'m BTreeMap<K, Arc<V>>) -> Self {
+    pub(crate) fn of(map: &'m Table<K, V>) -> Self {
         Self { was: map.iter().peekable(), edits: Vec::new() }
     }
 
@@ -48,19 +76,19 @@ impl<'m, K: Shared + Clone, V> Mending<'m, K, V> {
     }
 }
 
-impl<K: Ord, V> Edits<K, V> {
-    pub(crate) fn apply(self, map: &mut BTreeMap<K, Arc<V>>) {
-        if map.is_empty() {
-            // Built at once, a map of thousands costs a fraction of as many inserts.
-            *map = self.0.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
-            return;
-        }
+impl<K: Ord + Clone, V> Edits<K, V> {
+    pub(crate) fn apply(self, map: &mut Table<K, V>) {
         for (key, value) in self.0 {
             match value {
                 Some(value) => drop(map.insert(key, value)),
                 None => drop(map.remove(&key)),
             }
         }
+    }
+
+    /// To be applied one after the other; None: the key goes.
+    pub(crate) fn into_list(self) -> Vec<(K, Option<Arc<V>>)> {
+        self.0
     }
 }
 
@@ -77,7 +105,7 @@ mod tests {
     #[test]
     fn the_map_becomes_what_was_put_in_whatever_order_and_what_stays_is_not_touched() {
         let value = |name: &str| (key(name), Arc::new(name.to_owned()));
-        let was: BTreeMap<_, _> = ["a", "b", "c", "e", "g"].map(value).into();
+        let was: Table<_, _> = ["a", "b", "c", "e", "g"].map(value).into_iter().collect();
         for order in [["b", "c", "d", "e"], ["e", "d", "b", "c"]] {
             let is: Vec<_> = order
                 .into_iter()
@@ -96,10 +124,10 @@ mod tests {
             edits.apply(&mut map);
             assert!(map.len() == 4 && is.iter().all(|(key, value)| Arc::ptr_eq(&map[key], value)));
         }
-        let none = BTreeMap::new();
+        let none = Table::new();
         let mut mending = Mending::of(&none);
         mending.put(&key("a"), &was[&key("a")]);
-        let mut map = BTreeMap::new();
+        let mut map = Table::new();
         mending.finish().apply(&mut map);
         assert_eq!(map.len(), 1);
     }

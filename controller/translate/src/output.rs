@@ -9,7 +9,7 @@ use gateway_api::gateways::GatewayStatus;
 use gateway_api::listenersets::ListenerSetStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use portcullis_crds::{AuthPolicy, BackendStatus, GatewayParametersStatus, PolicyStatus};
-use portcullis_ir::{GatewayKey, IssuerKey, Snapshot};
+use portcullis_ir::{GatewayKey, IssuerKey, Snapshot, Table};
 use serde::Serialize;
 
 use crate::{IssuerSource, NamespacedName, ObjectRef, RouteStatus};
@@ -49,7 +49,7 @@ pub struct Statuses {
     pub gateways: BTreeMap<GatewayKey, GatewayStatus>,
     /// `parents` of our controller name alone. An empty list takes back entries of an earlier pass.
     /// Shared with the next pass where nothing about the route changes.
-    pub routes: BTreeMap<ObjectRef, Arc<RouteStatus>>,
+    pub routes: Table<ObjectRef, RouteStatus>,
     /// `Programmed` as in `gateways`.
     pub listener_sets: BTreeMap<NamespacedName, ListenerSetStatus>,
     /// `ancestors` of our controller name alone, as in `routes`.

@@ -3,21 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use gateway_api::experimental::grpcroutes::GrpcRoute;
 use gateway_api::experimental::httproutes::{HttpRoute, HttpRouteRules};
+use gateway_api::experimental::tcproutes::TcpRoute;
+use gateway_api::experimental::udproutes::UdpRoute;
+use gateway_api::tlsroutes::TlsRoute;
 use portcullis_ir::{
     Attachment, BackendKey, GatewayKey, ListenerKey, Route, RouteHostname, RouteKey, RouteKind, StreamRoute,
 };
 
 use crate::attach::attachments;
 use crate::backend::Resolver;
+use crate::cache::Cache;
 use crate::memo::Memo;
 use crate::object::name_of;
 use crate::parents::{Hostnames, InvalidRules, Judged, ParentPlan, Parents};
+use crate::recent::Subject;
+use crate::route_table::{RouteChange, Whole};
 use crate::rule::{self, CompiledRule, Unresolved};
 use crate::status::Recorder;
 use crate::stream_route::CompiledStream;
 use crate::world::{Reader, World};
-use crate::{Inputs, Kind, NamespacedName, ObjectRef, RouteObject};
+use crate::{NamespacedName, ObjectRef, Objects, RouteObject, RouteStatus};
 
 /// Most hostnames of a route (`HTTPRouteSpec.hostnames`, `GRPCRouteSpec.hostnames`).
 pub(crate) const MAX_HOSTNAMES: usize = 16;
@@ -37,6 +44,13 @@ pub(crate) struct CompiledRoute {
     pub(crate) x_backends: Vec<NamespacedName>,
     /// The listeners that count it.
     pub(crate) attached: BTreeSet<ListenerKey>,
+}
+
+impl CompiledRoute {
+    /// Those that it is attached to.
+    pub(crate) fn gateways(&self) -> impl Iterator<Item = &GatewayKey> {
+        self.rules.keys().chain(self.streams.keys())
+    }
 }
 
 /// What tells the kinds of route apart.
@@ -62,45 +76,108 @@ pub(crate) enum Rules {
     Streams(Vec<CompiledStream>),
 }
 
-/// All routes of all kinds. Which Gateways there are is settled by now.
-pub(crate) fn compile_all(world: &World<'_>, memo: &mut Memo, recorder: &mut Recorder<'_>) -> Vec<Arc<CompiledRoute>> {
-    let inputs = world.inputs;
-    let mut compiled = Vec::new();
-    compile_kind(&inputs.http_routes, world, memo, recorder, &mut compiled);
-    compile_kind(&inputs.grpc_routes, world, memo, recorder, &mut compiled);
-    compile_kind(&inputs.tls_routes, world, memo, recorder, &mut compiled);
-    compile_kind(&inputs.tcp_routes, world, memo, recorder, &mut compiled);
-    compile_kind(&inputs.udp_routes, world, memo, recorder, &mut compiled);
-    compiled
+/// Brings the table of all routes of all kinds up to now; returns those that come out differently. Which Gateways there are is
+/// settled by now.
+pub(crate) fn compile_all(world: &World<'_>, memo: &mut Memo, recorder: &Recorder<'_>) -> Vec<RouteChange> {
+    let own = |subject: &Subject| match subject {
+        Subject::Route(reference) => Some(reference.clone()),
+        Subject::Service(_) | Subject::Slices(_) => None,
+    };
+    let changes = match memo.routes.doubtful(&world.recent, own) {
+        Some(doubtful) => compile_some(world, memo, recorder, doubtful),
+        None => compile_whole(world, memo, recorder),
+    };
+    memo.routes.settle(&world.recent);
+    changes
 }
 
-/// The compiled routes that policies can target, by name: in the order in which [`compile_all`] left them.
-pub(crate) fn by_name<'r>(inputs: &Inputs, routes: &'r [Arc<CompiledRoute>]) -> BTreeMap<ObjectRef, &'r CompiledRoute> {
-    let http = inputs.http_routes.keys().map(|name| ObjectRef::namespaced(Kind::HttpRoute, name));
-    let grpc = inputs.grpc_routes.keys().map(|name| ObjectRef::namespaced(Kind::GrpcRoute, name));
-    http.chain(grpc).zip(routes.iter().map(|route| &**route)).collect()
+/// None of the others can come out differently.
+fn compile_some(
+    world: &World<'_>,
+    memo: &mut Memo,
+    recorder: &Recorder<'_>,
+    doubtful: BTreeSet<ObjectRef>,
+) -> Vec<RouteChange> {
+    let Memo { routes, table, .. } = memo;
+    for reference in std::mem::take(&mut table.undated) {
+        if doubtful.contains(&reference) {
+            continue;
+        }
+        if let (Some(object), Some((compiled, settled))) = (world.inputs.route(&reference), routes.present(&reference))
+        {
+            let status = recorder.route(object, compiled, settled);
+            let compiled = Arc::clone(compiled);
+            table.put(&reference, Some(&compiled), status);
+        }
+    }
+    let mut changes = Vec::new();
+    for reference in doubtful {
+        let change = if let Some(object) = world.inputs.route(&reference) {
+            let (compiled, settled) =
+                routes.get_with(world, &reference, |reader, old| compile_any(reader, &reference, old));
+            let status = recorder.route(object, compiled, settled);
+            let compiled = Arc::clone(compiled);
+            table.put(&reference, Some(&compiled), status)
+        } else {
+            routes.remove(&reference);
+            table.put(&reference, None, None)
+        };
+        changes.extend(change);
+    }
+    changes
+}
+
+fn compile_whole(world: &World<'_>, memo: &mut Memo, recorder: &Recorder<'_>) -> Vec<RouteChange> {
+    let inputs = world.inputs;
+    let Memo { routes, table, .. } = memo;
+    let mut whole = table.whole();
+    compile_kind(&inputs.http_routes, world, routes, recorder, &mut whole);
+    compile_kind(&inputs.grpc_routes, world, routes, recorder, &mut whole);
+    compile_kind(&inputs.tls_routes, world, routes, recorder, &mut whole);
+    compile_kind(&inputs.tcp_routes, world, routes, recorder, &mut whole);
+    compile_kind(&inputs.udp_routes, world, routes, recorder, &mut whole);
+    let replacement = whole.finish();
+    let changes = table.replace(replacement);
+    routes.retain(table.compiled.len(), |reference| table.compiled.contains_key(reference));
+    changes
 }
 
 fn compile_kind<R: RouteSource>(
-    routes: &BTreeMap<NamespacedName, Arc<R>>,
+    objects: &Objects<R>,
     world: &World<'_>,
-    memo: &mut Memo,
-    recorder: &mut Recorder<'_>,
-    compiled: &mut Vec<Arc<CompiledRoute>>,
+    routes: &mut Cache<ObjectRef, CompiledRoute, RouteStatus>,
+    recorder: &Recorder<'_>,
+    whole: &mut Whole<'_>,
 ) {
-    let Some(kind) = routes.values().next().map(|object| object.route_kind()) else { return };
-    let references: Vec<_> = routes.keys().map(|name| ObjectRef::namespaced(kind.into(), name)).collect();
-    let mut objects = routes.values();
-    let compile = |reader: &Reader<'_, '_>, reference: &ObjectRef, old: Option<&CompiledRoute>| {
-        let namespace = reference.namespace.clone().unwrap_or_default();
-        compile::<R>(reader, &NamespacedName::new(namespace, Arc::clone(&reference.name)), old)
-    };
-    memo.routes.each(world, &references, compile, |at, one, settled| {
+    let Some(kind) = objects.values().next().map(|object| object.route_kind()) else { return };
+    let references: Vec<_> = objects.keys().map(|name| ObjectRef::namespaced(kind.into(), name)).collect();
+    let mut objects = objects.values();
+    routes.each(world, &references, compile_named::<R>, |at, one, settled| {
         if let Some(object) = objects.next() {
-            recorder.route(references[at].clone(), &**object, one, settled);
-            compiled.push(Arc::clone(one));
+            whole.put(&references[at], one, recorder.route(&**object, one, settled));
         }
     });
+}
+
+fn compile_any(reader: &Reader<'_, '_>, reference: &ObjectRef, old: Option<&CompiledRoute>) -> CompiledRoute {
+    let compile = match reference.kind.route_kind() {
+        Some(RouteKind::HttpRoute) => compile_named::<HttpRoute>,
+        Some(RouteKind::GrpcRoute) => compile_named::<GrpcRoute>,
+        Some(RouteKind::TlsRoute) => compile_named::<TlsRoute>,
+        Some(RouteKind::TcpRoute) => compile_named::<TcpRoute>,
+        Some(RouteKind::UdpRoute) => compile_named::<UdpRoute>,
+        None => return CompiledRoute::default(),
+    };
+    compile(reader, reference, old)
+}
+
+fn compile_named<R: RouteSource>(
+    reader: &Reader<'_, '_>,
+    reference: &ObjectRef,
+    old: Option<&CompiledRoute>,
+) -> CompiledRoute {
+    let namespace = reference.namespace.clone().unwrap_or_default();
+    compile::<R>(reader, &NamespacedName::new(namespace, Arc::clone(&reference.name)), old)
 }
 
 fn compile<R: RouteSource>(

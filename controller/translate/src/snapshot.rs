@@ -4,105 +4,174 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use portcullis_ir::{
-    Backend, BackendKey, Config, Endpoints, GatewayKey, Live, Route, RouteKey, Shared, Snapshot, StreamRoute,
+    Backend, BackendKey, BackendKind, Certificate, Endpoints, GatewayKey, Route, RouteKey, Shared, Snapshot,
+    StreamRoute, Table,
 };
 
 use crate::backend;
 use crate::gateway::GatewayPlan;
 use crate::introduce::Introductions;
 use crate::memo::Memo;
-use crate::mend::{Edits, Mending};
+use crate::mend::{Edits, Mending, set};
 use crate::policy::apply::Applied;
-use crate::policy::needs::Needs;
-use crate::route::CompiledRoute;
+use crate::program::{Program, Users};
+use crate::route_table::RouteChange;
 use crate::world::World;
-use crate::{Inputs, NamespacedName};
 
+/// What a pass leaves of its programs, to be mended.
+#[derive(Default)]
+pub(crate) struct Assembly {
+    programs: BTreeMap<GatewayKey, Program>,
+    /// Some rules or backends were not as they were compiled: policies or certificates changed them.
+    altered: bool,
+}
+
+/// `changes` are the routes that come out differently from the last pass.
 pub(crate) fn assemble(
     world: &World<'_>,
     memo: &mut Memo,
     gateways: &[&GatewayPlan],
-    routes: &[Arc<CompiledRoute>],
+    changes: &[RouteChange],
     policies: &Applied,
 ) -> BTreeMap<GatewayKey, Snapshot> {
-    let mut before = std::mem::take(&mut memo.snapshots);
-    for plan in gateways {
-        before.entry(plan.key.clone()).or_default();
-    }
-    let mut snapshots: BTreeMap<GatewayKey, Snapshot> = BTreeMap::new();
-    let mut parts: Vec<Parts<'_>> = Vec::new();
-    for plan in gateways {
-        let snapshot = snapshots.entry(plan.key.clone()).or_default();
-        for listener in plan.all_listeners().filter_map(|one| one.listener.as_ref()) {
-            let listener = policies.listeners.get(&listener.key).unwrap_or(listener);
-            snapshot.config.listeners.insert(listener.key.clone(), Arc::clone(listener));
-        }
-        // A Gateway that is not accepted has no listener that a rule could be attached to, and certificates are only of
-        // use to a listener.
-        if !snapshot.config.listeners.is_empty()
-            && let Some((gateway, before)) = before.get_key_value(&plan.key)
-        {
-            snapshot.live.certificates.clone_from(&plan.certificates);
-            parts.push(Parts::of(gateway, before));
-        }
-    }
-    parts.sort_by_key(|parts| parts.gateway);
-    for compiled in routes {
-        for (gateway, rules) in &compiled.rules {
-            let Some(parts) = find(&mut parts, gateway) else { continue };
-            for rule in rules {
-                parts.routes.put(&rule.key, policies.rule(gateway, rule));
-            }
-            parts.backends.extend(&compiled.backends);
-        }
-        for (gateway, rules) in &compiled.streams {
-            let Some(parts) = find(&mut parts, gateway) else { continue };
-            for rule in rules {
-                parts.streams.put(&rule.key, rule);
-            }
-            parts.backends.extend(&compiled.backends);
-        }
-    }
-    for (gateway, needs) in &policies.needs {
-        let (Some(parts), Some(snapshot)) = (find(&mut parts, gateway), snapshots.get_mut(gateway)) else { continue };
-        let Needs { backends: named, issuers, credentials, store, .. } = needs;
-        parts.backends.extend(named);
-        let fetched = issuers.iter().filter_map(|key| world.inputs.issuers.get_key_value(key));
-        snapshot.live.issuers.extend(fetched.map(|(key, issuer)| (key.clone(), Arc::clone(issuer))));
-        snapshot.live.credentials.clone_from(credentials);
-        snapshot.live.stores.extend(store.iter().map(|store| (store.key.clone(), Arc::clone(store))));
-    }
-    for plan in gateways {
-        if let Some(parts) = find(&mut parts, &plan.key) {
-            let asked = plan.all_listeners().filter(|one| one.listener.is_some());
-            parts.backends.extend(asked.flat_map(|one| &one.backends));
-        }
-    }
+    let Assembly { programs: mut before, altered: was_altered } = std::mem::take(&mut memo.assembly);
     let introductions = Introductions::of(gateways);
-    let mut edits = Vec::with_capacity(parts.len());
-    for parts in parts {
-        if let Some(snapshot) = snapshots.get_mut(parts.gateway) {
-            edits.push((parts.gateway.clone(), parts.edits(world, memo, &introductions, &mut snapshot.live)));
-        }
+    let altered = !policies.routes.is_empty() || !introductions.is_empty();
+    let mut programs = BTreeMap::new();
+    let mut same_places = true;
+    for plan in gateways {
+        let mut program = before.remove(&plan.key).unwrap_or_default();
+        same_places &= program.prepare(world, plan, policies);
+        programs.insert(plan.key.clone(), program);
     }
-    for (gateway, AllEdits { routes, streams, backends, endpoints }) in edits {
-        let Some(snapshot) = snapshots.get_mut(&gateway) else { continue };
-        let Snapshot { config, live } = before.remove(&gateway).unwrap_or_default();
-        snapshot.config = Config { listeners: std::mem::take(&mut snapshot.config.listeners), ..config };
-        snapshot.live.endpoints = live.endpoints;
-        routes.apply(&mut snapshot.config.routes);
-        streams.apply(&mut snapshot.config.stream_routes);
-        backends.apply(&mut snapshot.config.backends);
-        endpoints.apply(&mut snapshot.live.endpoints);
+    same_places &= !before.values().any(Program::is_served);
+    let known = !altered && !was_altered && same_places;
+    match known.then(|| memo.backends.doubtful(&world.recent, |_| None)).flatten() {
+        Some(doubtful) => mend_some(world, memo, &mut programs, changes, doubtful),
+        None => mend_whole(world, memo, &mut programs, policies, &introductions),
     }
-    memo.snapshots.clone_from(&snapshots);
+    memo.backends.settle(&world.recent);
+    let snapshots = programs.iter().map(|(key, program)| (key.clone(), program.snapshot.clone())).collect();
+    memo.assembly = Assembly { programs, altered };
     snapshots
 }
 
-/// What the routes bring into one snapshot, as it differs from the last.
+/// The endpoints of all programs, now that nothing but EndpointSlices has changed.
+pub(crate) fn mend_endpoints(world: &World<'_>, memo: &mut Memo) {
+    let Memo { backends, assembly, .. } = memo;
+    let doubtful = backends.doubtful(&world.recent, |_| None);
+    for program in assembly.programs.values_mut() {
+        let there = &program.snapshot.live.endpoints;
+        let keys: Vec<BackendKey> = match &doubtful {
+            Some(doubtful) => doubtful.iter().filter(|key| there.contains_key(*key)).cloned().collect(),
+            // What else than Services there is rests on plans, which this lane does not make.
+            None => there.keys().filter(|key| key.kind == BackendKind::Service).cloned().collect(),
+        };
+        for key in keys {
+            let compiled = backends.get(world, &key, |reader, old| backend::compile(reader, &key, old));
+            if let Some(now) = &compiled.endpoints {
+                set(&mut program.snapshot.live.endpoints, &key, Some(now));
+            }
+        }
+    }
+    if doubtful.is_some() {
+        backends.settle(&world.recent);
+    }
+}
+
+impl Assembly {
+    pub(crate) fn endpoints(&self, gateway: &GatewayKey) -> Option<&Table<BackendKey, Endpoints>> {
+        self.programs.get(gateway).map(|program| &program.snapshot.live.endpoints)
+    }
+}
+
+/// Nothing but `changes` and the `doubtful` backends can be otherwise than in the last pass.
+fn mend_some(
+    world: &World<'_>,
+    memo: &mut Memo,
+    programs: &mut BTreeMap<GatewayKey, Program>,
+    changes: &[RouteChange],
+    doubtful: BTreeSet<BackendKey>,
+) {
+    for RouteChange { before, after } in changes {
+        let gateways = [before, after].into_iter().flatten().flat_map(|route| route.gateways());
+        for gateway in gateways.collect::<BTreeSet<_>>() {
+            if let Some(program) = programs.get_mut(gateway).filter(|program| program.is_served()) {
+                program.exchange(gateway, before.as_deref(), after.as_deref());
+            }
+        }
+    }
+    let mut gone = BTreeSet::new();
+    for program in programs.values_mut() {
+        let touched = program.users.touched();
+        let doubtful = doubtful.iter().filter(|key| !touched.contains(*key)).cloned().collect::<Vec<_>>();
+        for key in touched.into_iter().chain(doubtful) {
+            if program.users.has(&key) {
+                let compiled = memo.backends.get(world, &key, |reader, old| backend::compile(reader, &key, old));
+                program.place(&key, compiled.backend.as_ref(), compiled.endpoints.as_ref());
+            } else {
+                program.place(&key, None, None);
+                gone.insert(key);
+            }
+        }
+    }
+    for key in gone {
+        if !programs.values().any(|program| program.users.has(&key)) {
+            memo.backends.remove(&key);
+        }
+    }
+}
+
+/// Puts all together, beside what was there.
+fn mend_whole(
+    world: &World<'_>,
+    memo: &mut Memo,
+    programs: &mut BTreeMap<GatewayKey, Program>,
+    policies: &Applied,
+    introductions: &Introductions<'_>,
+) {
+    let routes = memo.table.compiled.clone();
+    let mut edits = Vec::new();
+    {
+        let served = programs.iter().filter(|(_, program)| program.is_served());
+        let mut parts: Vec<Parts<'_>> = served.map(|(gateway, program)| Parts::of(gateway, program)).collect();
+        for compiled in routes.values() {
+            for (gateway, rules) in &compiled.rules {
+                let Some(parts) = find(&mut parts, gateway) else { continue };
+                for rule in rules {
+                    parts.routes.put(&rule.key, policies.rule(gateway, rule));
+                }
+            }
+            for (gateway, rules) in &compiled.streams {
+                let Some(parts) = find(&mut parts, gateway) else { continue };
+                for rule in rules {
+                    parts.streams.put(&rule.key, rule);
+                }
+            }
+            for gateway in compiled.gateways() {
+                find(&mut parts, gateway).into_iter().for_each(|parts| parts.backends.extend(&compiled.backends));
+            }
+        }
+        for parts in parts {
+            edits.push((parts.gateway.clone(), parts.edits(world, memo, introductions)));
+        }
+    }
+    for (gateway, edits) in edits {
+        if let Some(program) = programs.get_mut(&gateway) {
+            edits.apply(program);
+        }
+    }
+    let used = match programs.values().filter(|program| program.is_served()).collect::<Vec<_>>()[..] {
+        [only] => only.users.len(),
+        ref several => several.iter().flat_map(|program| program.users.keys()).collect::<BTreeSet<_>>().len(),
+    };
+    memo.backends.retain(used, |key| programs.values().any(|program| program.users.has(key)));
+}
+
+/// What the routes bring into one program, as it differs from the last.
 struct Parts<'a> {
     gateway: &'a GatewayKey,
-    before: &'a Snapshot,
+    program: &'a Program,
     routes: Mending<'a, RouteKey, Route>,
     streams: Mending<'a, RouteKey, StreamRoute>,
     backends: Vec<&'a BackendKey>,
@@ -113,32 +182,37 @@ struct AllEdits {
     streams: Edits<RouteKey, StreamRoute>,
     backends: Edits<BackendKey, Backend>,
     endpoints: Edits<BackendKey, Endpoints>,
+    users: Users,
+    /// What the Gateway presents to backends.
+    introduced: Vec<Arc<Certificate>>,
 }
 
 impl<'a> Parts<'a> {
-    fn of(gateway: &'a GatewayKey, before: &'a Snapshot) -> Self {
+    fn of(gateway: &'a GatewayKey, program: &'a Program) -> Self {
+        let config = &program.snapshot.config;
         Self {
             gateway,
-            before,
-            routes: Mending::of(&before.config.routes),
-            streams: Mending::of(&before.config.stream_routes),
-            backends: Vec::new(),
+            program,
+            routes: Mending::of(&config.routes),
+            streams: Mending::of(&config.stream_routes),
+            backends: program.users.others().collect(),
         }
     }
 
-    /// `live` gets the certificates that the Gateway presents to backends.
-    fn edits(self, world: &World<'_>, memo: &mut Memo, introductions: &Introductions<'_>, live: &mut Live) -> AllEdits {
-        let Self { gateway, before, routes, streams, mut backends } = self;
+    fn edits(self, world: &World<'_>, memo: &mut Memo, introductions: &Introductions<'_>) -> AllEdits {
+        let Self { gateway, program, routes, streams, mut backends } = self;
         backends.sort_unstable_by(|one, other| one.order(other));
+        let users = program.users.counted(&backends);
         backends.dedup_by(|one, other| one.order(other).is_eq());
         let keys: Vec<BackendKey> = backends.into_iter().cloned().collect();
-        let mut plans = Mending::of(&before.config.backends);
-        let mut endpoints = Mending::of(&before.live.endpoints);
+        let mut plans = Mending::of(&program.snapshot.config.backends);
+        let mut endpoints = Mending::of(&program.snapshot.live.endpoints);
+        let mut presented = Vec::new();
         let Memo { backends, introduced, .. } = memo;
         backends.each(world, &keys, backend::compile, |at, compiled, _| {
             let key = &keys[at];
             if let Some(backend) = &compiled.backend {
-                plans.put(key, &introductions.backend(introduced, gateway, backend, live));
+                plans.put(key, &introductions.backend(introduced, gateway, backend, &mut presented));
             }
             if let Some(there) = &compiled.endpoints {
                 endpoints.put(key, there);
@@ -149,7 +223,22 @@ impl<'a> Parts<'a> {
             streams: streams.finish(),
             backends: plans.finish(),
             endpoints: endpoints.finish(),
+            users,
+            introduced: presented,
         }
+    }
+}
+
+impl AllEdits {
+    fn apply(self, program: &mut Program) {
+        let Self { routes, streams, backends, endpoints, users, introduced } = self;
+        let Snapshot { config, live } = &mut program.snapshot;
+        routes.apply(&mut config.routes);
+        streams.apply(&mut config.stream_routes);
+        backends.apply(&mut config.backends);
+        endpoints.apply(&mut live.endpoints);
+        live.certificates.extend(introduced.into_iter().map(|certificate| (certificate.key.clone(), certificate)));
+        program.users = users;
     }
 }
 
@@ -157,68 +246,4 @@ impl<'a> Parts<'a> {
 fn find<'p, 'a>(parts: &'p mut [Parts<'a>], gateway: &GatewayKey) -> Option<&'p mut Parts<'a>> {
     let at = parts.binary_search_by(|parts| parts.gateway.order(gateway)).ok()?;
     Some(&mut parts[at])
-}
-
-impl Memo {
-    /// Drops what this pass had no use for.
-    pub(crate) fn forget(
-        &mut self,
-        inputs: &Inputs,
-        gateways: &[&GatewayPlan],
-        snapshots: &BTreeMap<GatewayKey, Snapshot>,
-    ) {
-        let planned: BTreeSet<NamespacedName> = gateways.iter().map(|plan| NamespacedName::from(&plan.key)).collect();
-        let sets: BTreeSet<&NamespacedName> =
-            gateways.iter().flat_map(|plan| &plan.sets).map(|set| &set.name).collect();
-        let Self {
-            secrets,
-            roots,
-            tls_policies,
-            backend_objects,
-            x_backends,
-            attach_points,
-            set_points,
-            listeners,
-            routes,
-            backends,
-            introduced,
-            rate_limit_policies,
-            auth_policies,
-            policies: _,
-            recent: _,
-            snapshots: _,
-        } = self;
-        rate_limit_policies
-            .retain(inputs.rate_limit_policies.len(), |name| inputs.rate_limit_policies.contains_key(name));
-        auth_policies.retain(inputs.auth_policies.len(), |name| inputs.auth_policies.contains_key(name));
-        roots.retain(|name, _| inputs.config_maps.contains_key(name));
-        set_points.retain(|name, _| sets.contains(name));
-        introduced
-            .retain(|gateway, key| snapshots.get(gateway).is_some_and(|one| one.config.backends.contains_key(key)));
-        secrets.retain(|key, _| {
-            let name = NamespacedName::new(Arc::clone(&key.namespace), Arc::clone(&key.name));
-            inputs.secrets.contains_key(&name)
-        });
-        tls_policies.retain(inputs.backend_tls_policies.len(), |name| inputs.backend_tls_policies.contains_key(name));
-        backend_objects.retain(inputs.backends.len(), |name| inputs.backends.contains_key(name));
-        x_backends.retain(inputs.x_backends.len(), |name| inputs.x_backends.contains_key(name));
-        attach_points.retain(|name, _| planned.contains(name));
-        listeners
-            .retain(|key, _| snapshots.get(&key.gateway).is_some_and(|one| one.config.listeners.contains_key(key)));
-        let present = [
-            inputs.http_routes.len(),
-            inputs.grpc_routes.len(),
-            inputs.tls_routes.len(),
-            inputs.tcp_routes.len(),
-            inputs.udp_routes.len(),
-        ];
-        routes.retain(present.iter().sum(), |reference| inputs.route(reference).is_some());
-        let used: Vec<_> =
-            snapshots.values().map(|one| &one.config.backends).filter(|backends| !backends.is_empty()).collect();
-        let distinct = match &used[..] {
-            [only] => only.len(),
-            used => used.iter().flat_map(|backends| backends.keys()).collect::<BTreeSet<_>>().len(),
-        };
-        backends.retain(distinct, |key| used.iter().any(|backends| backends.contains_key(key)));
-    }
 }

@@ -12,6 +12,7 @@ use gateway_api::gateways::{Gateway, GatewayStatus, GatewayStatusListeners, Gate
 use gateway_api::listenersets::{
     ListenerSetStatus, ListenerSetStatusListeners, ListenerSetStatusListenersSupportedKinds,
 };
+use imbl::ordmap::DiffItem;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use kube::Resource;
 use portcullis_crds::{Backend, BackendStatus, GatewayParameters, GatewayParametersStatus};
@@ -29,6 +30,7 @@ use crate::output::{ProgrammedOf, Statuses};
 use crate::parameters;
 use crate::policy_status;
 use crate::route::CompiledRoute;
+use crate::route_table::Settled;
 use crate::{
     Inputs, Kind, NamespacedName, ObjectRef, ParentRefView, RouteObject, RouteParentStatus, RouteStatus, Settings,
     XBackend,
@@ -58,8 +60,14 @@ impl Statuses {
                 settle_listener_set(&mut self.programmed_before, name, status, old);
             }
         }
-        for (name, status) in &mut self.routes {
-            if let Some(old) = previous.routes.get(name).filter(|old| !Arc::ptr_eq(old, status)) {
+        let differing: Vec<_> = (previous.routes.diff(&self.routes))
+            .filter_map(|item| match item {
+                DiffItem::Update { old: (_, old), new: (name, _) } => Some((name.clone(), Arc::clone(old))),
+                DiffItem::Add(..) | DiffItem::Remove(..) => None,
+            })
+            .collect();
+        for (name, old) in differing {
+            if let Some(status) = self.routes.get_mut(&name) {
                 let old = old.parents.iter().map(|parent| (parent.parent_ref.view(), &*parent.conditions));
                 settle_route(Arc::make_mut(status), &old.collect::<Vec<_>>());
             }
@@ -94,18 +102,11 @@ pub(crate) struct Recorder<'a> {
     pub(crate) inputs: &'a Inputs,
     settings: &'a Settings,
     pub(crate) statuses: Statuses,
-    /// Of routes, put in their place at the end: built at once, a map of thousands costs a fraction.
-    routes: Vec<(ObjectRef, Arc<RouteStatus>)>,
 }
 
 impl<'a> Recorder<'a> {
     pub(crate) fn new(inputs: &'a Inputs, settings: &'a Settings) -> Self {
-        Self { inputs, settings, statuses: Statuses::default(), routes: Vec::new() }
-    }
-
-    /// All routes have been recorded.
-    pub(crate) fn place_routes(&mut self) {
-        self.statuses.routes = std::mem::take(&mut self.routes).into_iter().collect();
+        Self { inputs, settings, statuses: Statuses::default() }
     }
 
     pub(crate) fn controller_name(&self) -> &str {
@@ -179,15 +180,13 @@ impl<'a> Recorder<'a> {
     /// A route none of whose parents is ours has a status only if it had one, which is then taken back. `settled` is its status if
     /// neither the object nor `compiled` have changed since, and the time of the pass does not matter to it.
     pub(crate) fn route(
-        &mut self,
-        reference: ObjectRef,
+        &self,
         object: &dyn RouteObject,
         compiled: &CompiledRoute,
         settled: &mut Option<Arc<RouteStatus>>,
-    ) {
+    ) -> Option<Settled> {
         if let Some(status) = settled {
-            self.routes.push((reference, Arc::clone(status)));
-            return;
+            return Some(Settled { status: Arc::clone(status), dated: true });
         }
         let parents: Vec<_> = (compiled.parents.iter())
             .map(|parent| RouteParentStatus {
@@ -199,16 +198,16 @@ impl<'a> Recorder<'a> {
         let mut old = object.parents();
         old.retain(|parent| parent.controller_name == self.settings.controller_name);
         if parents.is_empty() && old.is_empty() {
-            return;
+            return None;
         }
         let mut status = RouteStatus { parents };
         let old = old.iter().map(|parent| (parent.parent_ref, parent.conditions));
-        let timeless = settle_route(&mut status, &old.collect::<Vec<_>>());
+        let dated = settle_route(&mut status, &old.collect::<Vec<_>>());
         let status = Arc::new(status);
-        if timeless {
+        if dated {
             *settled = Some(Arc::clone(&status));
         }
-        self.routes.push((reference, status));
+        Some(Settled { status, dated })
     }
 
     pub(crate) fn tls_policy(

@@ -45,7 +45,7 @@ pub(crate) fn record(world: &World<'_>, snapshots: &BTreeMap<GatewayKey, Snapsho
         let services = policy.spec.target_refs.iter().filter(|target| is_service(target));
         let gateways: BTreeSet<&GatewayKey> =
             services.filter_map(|target| users.get(&(&*name.namespace, &*target.name))).flatten().copied().collect();
-        let verdicts = match world.tls_policy_plans.get(name) {
+        let verdicts = match world.planned.tls_policies.get(name) {
             Some(plan) if !gateways.is_empty() => vec![accepted(world, name, policy, plan), resolved_refs(plan)],
             _ => Vec::new(),
         };

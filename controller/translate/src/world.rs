@@ -1,8 +1,8 @@
 //! The inputs as one compile sees them. Every look is noted, so that a later pass knows what a result depends on
 //! without anybody keeping a list of who cares about whom.
 
-use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use gateway_api::backendtlspolicies::BackendTlsPolicy;
@@ -19,37 +19,25 @@ use portcullis_ir::BackendKind;
 
 use crate::backend_object::BackendPlan;
 use crate::gateway::AttachPoints;
-use crate::recent::{Pass, Recent};
+use crate::recent::{Pass, Planned, Recent, Subject};
 use crate::tls_policy::PolicyPlan;
 use crate::trust_bundle::Found;
 use crate::{ClusterTrustBundle, Inputs, Kind, NamespacedName, ObjectRef, XBackend};
-
-/// The label by which an EndpointSlice names its Service.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
-
-/// By namespace and Service.
-type SlicesByService<'a> = HashMap<&'a str, HashMap<&'a str, Vec<Arc<EndpointSlice>>>>;
 
 /// The inputs with the indexes that a pass needs, and what earlier stages of the pass found.
 pub(crate) struct World<'a> {
     pub(crate) inputs: &'a Inputs,
     grants: HashMap<&'a str, Vec<Arc<ReferenceGrant>>>,
-    /// By namespace and Service; made when it is first asked for, which a pass without a new backend never does.
-    slices: OnceCell<SlicesByService<'a>>,
     /// By namespace and the name of what they target.
     tls_policies: HashMap<&'a str, HashMap<&'a str, Vec<Arc<BackendTlsPolicy>>>>,
-    pub(crate) tls_policy_plans: BTreeMap<NamespacedName, Arc<PolicyPlan>>,
-    pub(crate) backends: BTreeMap<NamespacedName, Arc<BackendPlan>>,
-    pub(crate) x_backends: BTreeMap<NamespacedName, Arc<BackendPlan>>,
-    pub(crate) gateways: BTreeMap<NamespacedName, Arc<AttachPoints>>,
-    pub(crate) listener_sets: BTreeMap<NamespacedName, Arc<AttachPoints>>,
+    pub(crate) planned: Planned,
     /// Given back to the memo at the end.
     pub(crate) recent: Recent,
 }
 
 impl<'a> World<'a> {
     pub(crate) fn new(inputs: &'a Inputs, mut recent: Recent) -> Self {
-        recent.begin(inputs, |name, slice| Some(NamespacedName::new(Arc::clone(&name.namespace), service_of(slice)?)));
+        recent.begin(inputs);
         let mut grants: HashMap<&str, Vec<_>> = HashMap::new();
         for (name, grant) in &inputs.reference_grants {
             grants.entry(&name.namespace).or_default().push(Arc::clone(grant));
@@ -65,18 +53,19 @@ impl<'a> World<'a> {
                 }
             }
         }
-        Self {
-            inputs,
-            grants,
-            slices: OnceCell::new(),
-            tls_policies,
-            tls_policy_plans: BTreeMap::new(),
-            backends: BTreeMap::new(),
-            x_backends: BTreeMap::new(),
-            gateways: BTreeMap::new(),
-            listener_sets: BTreeMap::new(),
-            recent,
-        }
+        Self { inputs, grants, tls_policies, planned: Planned::default(), recent }
+    }
+
+    /// All is planned that routes and backends rest on.
+    pub(crate) fn note_planned(&mut self) {
+        self.recent.note(&self.planned);
+    }
+
+    /// At the end of a pass that planned.
+    pub(crate) fn into_recent(self) -> Recent {
+        let Self { mut recent, planned, .. } = self;
+        recent.keep(planned);
+        recent
     }
 
     /// Policies of a namespace that target a name, by their own name.
@@ -89,8 +78,8 @@ impl<'a> World<'a> {
     fn backend_plan(&self, kind: BackendKind, name: &NamespacedName) -> Option<&Arc<BackendPlan>> {
         match kind {
             BackendKind::Service => None,
-            BackendKind::Backend => self.backends.get(name),
-            BackendKind::XBackend => self.x_backends.get(name),
+            BackendKind::Backend => self.planned.backends.get(name),
+            BackendKind::XBackend => self.planned.x_backends.get(name),
         }
     }
 
@@ -111,25 +100,6 @@ impl<'a> World<'a> {
     pub(crate) fn grants(&self, namespace: &str) -> &[Arc<ReferenceGrant>] {
         self.grants.get(namespace).map_or(&[], Vec::as_slice)
     }
-
-    fn slices(&self, service: &NamespacedName) -> &[Arc<EndpointSlice>] {
-        let of_namespace = self.slices.get_or_init(|| by_service(self.inputs)).get(&*service.namespace);
-        of_namespace.and_then(|services| services.get(&*service.name)).map_or(&[], Vec::as_slice)
-    }
-}
-
-fn by_service(inputs: &Inputs) -> SlicesByService<'_> {
-    let mut slices = SlicesByService::new();
-    for (name, slice) in &inputs.endpoint_slices {
-        if let Some(service) = service_of(slice) {
-            slices.entry(&name.namespace).or_default().entry(service).or_default().push(Arc::clone(slice));
-        }
-    }
-    slices
-}
-
-fn service_of(slice: &EndpointSlice) -> Option<&str> {
-    slice.metadata.labels.as_ref()?.get(SERVICE_NAME).map(String::as_str)
 }
 
 /// One look at the world and what was seen.
@@ -165,20 +135,25 @@ impl Read {
     /// Whether the same look would see the same now. `since` is the last pass in which it did.
     pub(crate) fn holds(&self, world: &World<'_>, since: Pass) -> bool {
         let World { inputs, recent, .. } = world;
+        let as_in = |is: &dyn Fn(&Subject) -> bool| recent.is_as_in(since, is);
         match self {
-            Self::HttpRoute(name, _) if recent.http_routes.is_as_in(since, name) => true,
-            Self::Service(name, _) if recent.services.is_as_in(since, name) => true,
-            Self::Slices(service, _) if recent.slices.is_as_in(since, service) => true,
+            Self::HttpRoute(name, _)
+                if as_in(&|subject| matches!(subject, Subject::Route(one) if is_http(one, name))) =>
+            {
+                true
+            }
+            Self::Service(name, _) if as_in(&|subject| matches!(subject, Subject::Service(one) if one == name)) => true,
+            Self::Slices(name, _) if as_in(&|subject| matches!(subject, Subject::Slices(one) if one == name)) => true,
             Self::HttpRoute(name, seen) => same(seen, inputs.http_routes.get(name)),
             Self::GrpcRoute(name, seen) => same(seen, inputs.grpc_routes.get(name)),
             Self::TlsRoute(name, seen) => same(seen, inputs.tls_routes.get(name)),
             Self::TcpRoute(name, seen) => same(seen, inputs.tcp_routes.get(name)),
             Self::UdpRoute(name, seen) => same(seen, inputs.udp_routes.get(name)),
-            Self::Gateway(name, seen) => same(seen, world.gateways.get(name)),
-            Self::ListenerSet(name, seen) => same(seen, world.listener_sets.get(name)),
+            Self::Gateway(name, seen) => same(seen, world.planned.gateways.get(name)),
+            Self::ListenerSet(name, seen) => same(seen, world.planned.listener_sets.get(name)),
             Self::Namespace(name, seen) => same(seen, inputs.namespaces.get(name)),
             Self::Service(name, seen) => same(seen, inputs.services.get(name)),
-            Self::Slices(name, seen) => same_list(seen, world.slices(name)),
+            Self::Slices(name, seen) => same_list(seen, recent.slices(name)),
             Self::Backend(name, seen) => same(seen, inputs.backends.get(name)),
             Self::XBackend(name, seen) => same(seen, inputs.x_backends.get(name)),
             Self::BackendPlan(kind, name, seen) => same(seen, world.backend_plan(*kind, name)),
@@ -187,7 +162,7 @@ impl Read {
             Self::Absent(kind, seen) => *seen == inputs.absent.contains(kind),
             Self::TlsPolicies(target, seen) => same_list(seen, world.tls_policies(target)),
             Self::TlsPolicy(name, seen) => same(seen, inputs.backend_tls_policies.get(name)),
-            Self::TlsPolicyPlan(name, seen) => same(seen, world.tls_policy_plans.get(name)),
+            Self::TlsPolicyPlan(name, seen) => same(seen, world.planned.tls_policies.get(name)),
             Self::Grants(namespace, seen) => same_list(seen, world.grants(namespace)),
             Self::RateLimitPolicy(name, seen) => same(seen, inputs.rate_limit_policies.get(name)),
             Self::AuthPolicy(name, seen) => same(seen, inputs.auth_policies.get(name)),
@@ -196,6 +171,10 @@ impl Read {
             Self::Invalid(reference, seen) => seen.as_ref() == inputs.invalid.get(reference),
         }
     }
+}
+
+fn is_http(route: &ObjectRef, name: &NamespacedName) -> bool {
+    route.kind == Kind::HttpRoute && route.name == name.name && route.namespace.as_ref() == Some(&name.namespace)
 }
 
 /// Identity first: the `Arc` that was seen is held by the read, so its address cannot be another object's.
@@ -257,13 +236,13 @@ impl<'w, 'a> Reader<'w, 'a> {
     }
 
     pub(crate) fn gateway(&self, name: &NamespacedName) -> Option<Arc<AttachPoints>> {
-        let seen = self.world.gateways.get(name).cloned();
+        let seen = self.world.planned.gateways.get(name).cloned();
         self.note(Read::Gateway(name.clone(), seen.clone()));
         seen
     }
 
     pub(crate) fn listener_set(&self, name: &NamespacedName) -> Option<Arc<AttachPoints>> {
-        let seen = self.world.listener_sets.get(name).cloned();
+        let seen = self.world.planned.listener_sets.get(name).cloned();
         self.note(Read::ListenerSet(name.clone(), seen.clone()));
         seen
     }
@@ -281,7 +260,7 @@ impl<'w, 'a> Reader<'w, 'a> {
     }
 
     pub(crate) fn slices(&self, service: &NamespacedName) -> Vec<Arc<EndpointSlice>> {
-        let seen = self.world.slices(service).to_vec();
+        let seen = self.world.recent.slices(service).to_vec();
         self.note(Read::Slices(service.clone(), seen.clone()));
         seen
     }
@@ -333,7 +312,7 @@ impl<'w, 'a> Reader<'w, 'a> {
     }
 
     pub(crate) fn tls_policy_plan(&self, name: &NamespacedName) -> Option<Arc<PolicyPlan>> {
-        let seen = self.world.tls_policy_plans.get(name).cloned();
+        let seen = self.world.planned.tls_policies.get(name).cloned();
         self.note(Read::TlsPolicyPlan(name.clone(), seen.clone()));
         seen
     }

@@ -63,5 +63,5 @@ pub use route::{
     WeightedBackend,
 };
 pub use secret::Secret;
-pub use snapshot::{Config, Live, Resource, Snapshot};
+pub use snapshot::{Config, Live, Resource, Snapshot, Table};
 pub use stream::{StreamBackend, StreamRoute};

@@ -1,8 +1,8 @@
 //! Everything that one data plane executes, in two lanes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use serde::Serialize;
 
 use crate::{
@@ -10,26 +10,30 @@ use crate::{
     Endpoints, Issuer, IssuerKey, Listener, ListenerKey, ResourceKey, Route, RouteKey, Store, StoreKey, StreamRoute,
 };
 
+/// Resources of one kind by their keys. A copy costs nothing and shares all that does not change, so that two of them are
+/// compared in steps that grow with what differs.
+pub type Table<K, V> = OrdMap<K, Arc<V>>;
+
 /// The versioned lane: immutable once published, shared with its neighbours.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Config {
-    pub listeners: BTreeMap<ListenerKey, Arc<Listener>>,
-    pub routes: BTreeMap<RouteKey, Arc<Route>>,
-    pub stream_routes: BTreeMap<RouteKey, Arc<StreamRoute>>,
-    pub backends: BTreeMap<BackendKey, Arc<Backend>>,
+    pub listeners: Table<ListenerKey, Listener>,
+    pub routes: Table<RouteKey, Route>,
+    pub stream_routes: Table<RouteKey, StreamRoute>,
+    pub backends: Table<BackendKey, Backend>,
 }
 
 /// The live lane: never versioned, never waits, never comes back with a rollback.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Live {
-    pub endpoints: BTreeMap<BackendKey, Arc<Endpoints>>,
-    pub certificates: BTreeMap<CertificateKey, Arc<Certificate>>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub stores: BTreeMap<StoreKey, Arc<Store>>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub credentials: BTreeMap<CredentialKey, Arc<Credential>>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub issuers: BTreeMap<IssuerKey, Arc<Issuer>>,
+    pub endpoints: Table<BackendKey, Endpoints>,
+    pub certificates: Table<CertificateKey, Certificate>,
+    #[serde(skip_serializing_if = "OrdMap::is_empty")]
+    pub stores: Table<StoreKey, Store>,
+    #[serde(skip_serializing_if = "OrdMap::is_empty")]
+    pub credentials: Table<CredentialKey, Credential>,
+    #[serde(skip_serializing_if = "OrdMap::is_empty")]
+    pub issuers: Table<IssuerKey, Issuer>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

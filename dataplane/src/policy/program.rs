@@ -1,6 +1,6 @@
 //! Policies as they are compiled into a program: at listeners, and at rules where they differ from their listener.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
 use std::sync::{Arc, Weak};
 
@@ -198,7 +198,7 @@ impl PolicyCompiler {
     }
 
     /// The configuration is in force.
-    pub(crate) fn published(&self, stores: &BTreeMap<ir::StoreKey, Arc<ir::Store>>) {
+    pub(crate) fn published(&self, stores: &ir::Table<ir::StoreKey, ir::Store>) {
         self.state.limits.published(stores);
     }
 

@@ -15,7 +15,7 @@ impl Lives {
     /// Ends those of listeners that are gone, or that serve something else or elsewhere, and begins those of new ones.
     pub(super) fn follow(
         &mut self,
-        listeners: &BTreeMap<ir::ListenerKey, Arc<ir::Listener>>,
+        listeners: &ir::Table<ir::ListenerKey, ir::Listener>,
     ) -> Arc<BTreeMap<ir::ListenerKey, Life>> {
         self.0.retain(|key, (was, guard)| {
             let stays = listeners.get(key).is_some_and(|is| is_same(was, is));
@@ -78,7 +78,7 @@ mod tests {
             (Some(listener(443, ir::ListenerProtocol::Tcp, "")), false),
             (None, false),
         ] {
-            let world = |listener: Option<ir::Listener>| -> BTreeMap<_, _> {
+            let world = |listener: Option<ir::Listener>| -> ir::Table<_, _> {
                 listener.into_iter().map(|listener| (listener.key.clone(), Arc::new(listener))).collect()
             };
             let mut followed = Lives::default();

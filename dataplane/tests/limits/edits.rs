@@ -21,8 +21,7 @@ async fn a_hundred_edits_of_another_rule_or_another_route_refill_nothing() {
         gateway
             .apply(|snapshot| {
                 if edit % 2 == 0 {
-                    let listener = snapshot.config.listeners.values_mut().next().unwrap();
-                    Arc::make_mut(listener).limits = limits(rules(edit));
+                    only_listener(snapshot).limits = limits(rules(edit));
                 } else {
                     let mut route = (**snapshot.config.routes.values().next().unwrap()).clone();
                     route.key = ir::RouteKey::http("test", "another", 0);
@@ -36,9 +35,8 @@ async fn a_hundred_edits_of_another_rule_or_another_route_refill_nothing() {
     // A limit that was raised has what it was raised by.
     gateway
         .apply(|snapshot| {
-            let listener = snapshot.config.listeners.values_mut().next().unwrap();
             let rules = vec![rule("first", &[window(5, 3600)], |_| {}), rule("other", &[window(2000, 3600)], |_| {})];
-            Arc::make_mut(listener).limits = limits(rules);
+            only_listener(snapshot).limits = limits(rules);
         })
         .await;
     let mut statuses = Vec::new();
@@ -56,7 +54,12 @@ async fn series_go_with_the_policy() {
     gateway.get("/").await;
     let series = "portcullis_dataplane_rate_limit_requests_total";
     gateway.counts(series, 1).await;
-    gateway.apply(|snapshot| Arc::make_mut(snapshot.config.listeners.values_mut().next().unwrap()).limits = None).await;
+    gateway.apply(|snapshot| only_listener(snapshot).limits = None).await;
     gateway.get("/").await;
     gateway.counts(series, 0).await;
+}
+
+fn only_listener(snapshot: &mut ir::Snapshot) -> &mut ir::Listener {
+    let key = snapshot.config.listeners.keys().next().unwrap().clone();
+    Arc::make_mut(snapshot.config.listeners.get_mut(&key).unwrap())
 }

@@ -1,13 +1,12 @@
 //! What leads from one snapshot to another.
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portcullis_ir::{Config, Delta, Live, Resource, ResourceKey, Snapshot};
+use imbl::ordmap::DiffItem;
+use portcullis_ir::{Config, Delta, Live, Resource, ResourceKey, Snapshot, Table};
 
-/// The smallest delta for which `from.apply(diff(from, to))` makes `from == to`. Values that share an [`Arc`] are not
-/// looked into, so comparing neighbours costs a walk over pointers.
+/// The smallest delta for which `from.apply(diff(from, to))` makes `from == to`. What both share is not looked at: between
+/// neighbours work grows with what differs.
 pub fn diff(from: &Snapshot, to: &Snapshot) -> Delta {
     let Snapshot {
         config: Config { listeners, routes, stream_routes, backends },
@@ -26,32 +25,20 @@ pub fn diff(from: &Snapshot, to: &Snapshot) -> Delta {
     delta
 }
 
-/// Walks two maps side by side.
-fn compare<K: Ord + Clone, V: PartialEq>(
-    from: &BTreeMap<K, Arc<V>>,
-    to: &BTreeMap<K, Arc<V>>,
+/// A value holds its own key: one value stands under one key.
+fn compare<K: Ord + Clone, V: Eq>(
+    from: &Table<K, V>,
+    to: &Table<K, V>,
     delta: &mut Delta,
     resource: impl Fn(Arc<V>) -> Resource,
     key: impl Fn(K) -> ResourceKey,
 ) {
-    let mut old = from.iter().peekable();
-    let mut new = to.iter().peekable();
-    loop {
-        let order = match (old.peek(), new.peek()) {
-            (None, None) => return,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            // A value holds its own key: one value stands under one key.
-            (Some((_, before)), Some((_, after))) if Arc::ptr_eq(before, after) => Ordering::Equal,
-            (Some((old, _)), Some((new, _))) => old.cmp(new),
-        };
-        let before = if order.is_le() { old.next() } else { None };
-        let after = if order.is_ge() { new.next() } else { None };
-        match (before, after) {
-            (Some((_, before)), Some((_, after))) if Arc::ptr_eq(before, after) || before == after => {}
-            (_, Some((_, after))) => delta.upserts.push(resource(Arc::clone(after))),
-            (Some((gone, _)), None) => delta.removals.push(key(gone.clone())),
-            (None, None) => {}
+    for item in from.diff(to) {
+        match item {
+            DiffItem::Add(_, after) | DiffItem::Update { new: (_, after), .. } => {
+                delta.upserts.push(resource(Arc::clone(after)));
+            }
+            DiffItem::Remove(gone, _) => delta.removals.push(key(gone.clone())),
         }
     }
 }

@@ -15,10 +15,11 @@ use super::level::{self, Level};
 use super::merge::{Lost, Merged, Outcome, merge, same};
 use super::needs::Needs;
 use super::{Plans, Policy, store};
+use crate::cache::share;
 use crate::gateway::GatewayPlan;
-use crate::memo::{Memo, share};
+use crate::memo::Memo;
 use crate::output::Downgrade;
-use crate::route::CompiledRoute;
+use crate::route_table::Routes;
 use crate::world::World;
 use crate::{Inputs, IssuerSource, NamespacedName, ObjectRef};
 
@@ -85,12 +86,7 @@ pub(crate) struct Reach {
 }
 
 /// Applies the policies of the world. Without any, nothing is done.
-pub(crate) fn apply(
-    world: &World<'_>,
-    memo: &mut Memo,
-    gateways: &[&GatewayPlan],
-    routes: &[Arc<CompiledRoute>],
-) -> Applied {
+pub(crate) fn apply(world: &World<'_>, memo: &mut Memo, gateways: &[&GatewayPlan], routes: &Routes) -> Applied {
     let plans = Plans::compile(world, memo);
     if plans.is_empty() {
         memo.policies.clear();
@@ -118,7 +114,7 @@ pub(crate) fn apply(
             seen.insert(at);
         }
     }
-    for rule in routes.iter().flat_map(|route| route.rules.values()).flatten() {
+    for rule in routes.values().flat_map(|route| route.rules.values()).flatten() {
         let of_limits = level::of_rule(&limit_targets, &rule.key, rule.rule_name.as_deref());
         let of_auth = level::of_rule(&auth_targets, &rule.key, rule.rule_name.as_deref());
         if of_limits.is_empty() && of_auth.is_empty() {

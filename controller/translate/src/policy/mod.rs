@@ -43,7 +43,7 @@ use crate::lenient::UNREADABLE;
 use crate::memo::Memo;
 use crate::object::name_of;
 use crate::world::World;
-use crate::{Inputs, Kind, NamespacedName};
+use crate::{Inputs, Kind, NamespacedName, Objects};
 
 /// What tells the two kinds apart.
 pub(crate) trait Policy: Resource + Sized + PartialEq + 'static {
@@ -57,7 +57,7 @@ pub(crate) trait Policy: Resource + Sized + PartialEq + 'static {
     /// Whether a policy that is broken turns requests away, or is as if it were not there.
     const BROKEN_DENIES: bool;
 
-    fn objects(inputs: &Inputs) -> &BTreeMap<NamespacedName, Arc<Self>>;
+    fn objects(inputs: &Inputs) -> &Objects<Self>;
     fn target_refs(&self) -> &[PolicyTargetRef];
     fn strategy(&self) -> MergeStrategy;
 
@@ -139,7 +139,7 @@ impl Policy for RateLimitPolicy {
     const KIND: Kind = Kind::RateLimitPolicy;
     const BROKEN_DENIES: bool = false;
 
-    fn objects(inputs: &Inputs) -> &BTreeMap<NamespacedName, Arc<Self>> {
+    fn objects(inputs: &Inputs) -> &Objects<Self> {
         &inputs.rate_limit_policies
     }
 
@@ -165,7 +165,7 @@ impl Policy for AuthPolicy {
     const KIND: Kind = Kind::AuthPolicy;
     const BROKEN_DENIES: bool = true;
 
-    fn objects(inputs: &Inputs) -> &BTreeMap<NamespacedName, Arc<Self>> {
+    fn objects(inputs: &Inputs) -> &Objects<Self> {
         &inputs.auth_policies
     }
 

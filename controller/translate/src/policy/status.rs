@@ -14,16 +14,13 @@ use crate::condition::{ConditionType, Reason, State, Verdict};
 use crate::listener::GATEWAY_GROUP;
 use crate::parents::list;
 use crate::policy_status::settle_ancestor;
-use crate::route::CompiledRoute;
+use crate::route_table::Routes;
 use crate::status::{MAX_ANCESTORS, Recorder};
 use crate::world::World;
 use crate::{Kind, NamespacedName, ObjectRef};
 
 /// How `Programmed` begins while the data planes are waited for; [`crate::programmed`] puts their word in its place.
 pub(crate) const WAITING: &str = "waiting for the data plane";
-
-/// The routes of a pass, by name.
-pub(crate) type Routes<'r> = BTreeMap<ObjectRef, &'r CompiledRoute>;
 
 /// A target, and where it leads.
 enum Found {
@@ -34,7 +31,7 @@ enum Found {
 }
 
 /// Records the status of every policy, and what is said at targets.
-pub(crate) fn record(world: &World<'_>, applied: &Applied, routes: &Routes<'_>, recorder: &mut Recorder<'_>) {
+pub(crate) fn record(world: &World<'_>, applied: &Applied, routes: &Routes, recorder: &mut Recorder<'_>) {
     if let Some(targets) = &applied.limit_targets {
         let plan = |name: &NamespacedName| applied.plans.limits.get(name);
         let judge = Judge { world, targets, routes, reaches: &applied.limit_reach };
@@ -63,7 +60,7 @@ pub(crate) fn record(world: &World<'_>, applied: &Applied, routes: &Routes<'_>, 
 struct Judge<'j, 'w, P: Policy> {
     world: &'j World<'w>,
     targets: &'j Targets<P>,
-    routes: &'j Routes<'j>,
+    routes: &'j Routes,
     reaches: &'j Reaches,
 }
 
@@ -144,12 +141,12 @@ impl<P: Policy> Judge<'_, '_, P> {
         let (sections, gateways): (Vec<&str>, BTreeSet<GatewayKey>) = match kind {
             Kind::Gateway => {
                 let Some(gateway) = inputs.gateways.get(name) else { return gone() };
-                let ours = self.world.gateways.contains_key(name).then(|| GatewayKey::from(name));
+                let ours = self.world.planned.gateways.contains_key(name).then(|| GatewayKey::from(name));
                 (gateway.spec.listeners.iter().map(|listener| &*listener.name).collect(), ours.into_iter().collect())
             }
             Kind::ListenerSet => {
                 let Some(set) = inputs.listener_sets.get(name) else { return gone() };
-                let points = self.world.listener_sets.get(name);
+                let points = self.world.planned.listener_sets.get(name);
                 let gateway =
                     points.and_then(|points| points.points.first()).map(|point| point.listener.gateway.clone());
                 (set.spec.listeners.iter().map(|listener| &*listener.name).collect(), gateway.into_iter().collect())

@@ -3,13 +3,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod lanes;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_ir::{Action, Backend, BackendKind, Failure, RouteKey, RouteKind, Snapshot, Transport};
 use portcullis_translate::{
-    Inputs, Kind, Memo, NamespacedName, ObjectRef, Output, Settings, translate, translate_endpoints,
+    Inputs, Kind, Memo, NamespacedName, ObjectRef, Objects, Output, Settings, translate, translate_endpoints,
 };
 use portcullis_wire::{Digests, decode, diff, encode};
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
@@ -279,11 +280,7 @@ impl Related {
 
 /// Routes of all kinds, each with its spec as text.
 fn written(inputs: &Inputs) -> Vec<(ObjectRef, String)> {
-    fn of<T>(
-        kind: Kind,
-        routes: &BTreeMap<NamespacedName, T>,
-        text: impl Fn(&T) -> String,
-    ) -> Vec<(ObjectRef, String)> {
+    fn of<T>(kind: Kind, routes: &Objects<T>, text: impl Fn(&T) -> String) -> Vec<(ObjectRef, String)> {
         routes.iter().map(|(name, route)| (ObjectRef::namespaced(kind, name), text(route))).collect()
     }
     let mut all = of(Kind::HttpRoute, &inputs.http_routes, |route| serde_json::to_string(&route.spec).unwrap());

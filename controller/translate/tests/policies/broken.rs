@@ -78,7 +78,7 @@ fn the_last_good_version_goes_on_counting() {
     let good = policy("AuthPolicy", "p", ROUTE, JWT);
     let bad = policy("AuthPolicy", "p", ROUTE, "authorization: {rules: [{name: a, action: Allow, cel: ['(']}]}");
     let mut inputs = world(&good);
-    inputs.last_good = fresh(&inputs).good_auth_policies;
+    inputs.last_good = fresh(&inputs).good_auth_policies.into();
     put(&mut inputs, &bad);
     let output = fresh(&inputs);
     assert_eq!(methods_of(&output, "web", 0), ["good"]);

@@ -80,7 +80,7 @@ proptest! {
             prop_assert_eq!(&kept.statuses, &anew.statuses);
             prop_assert_eq!(&kept.downgrades, &anew.downgrades);
             prop_assert_eq!(&kept.issuers, &anew.issuers);
-            inputs.last_good = kept.good_auth_policies;
+            inputs.last_good = kept.good_auth_policies.into();
             match edit % 4 {
                 0 => references(&inputs).first().into_iter().for_each(|one| inputs.remove(one)),
                 _ => put(&mut inputs, &one(edit)),

@@ -1,10 +1,9 @@
 //! What is remembered between requests, whatever program they are served by.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use portcullis_ir::{Store, StoreKey};
+use portcullis_ir::{Store, StoreKey, Table};
 use portcullis_limits::{Registry, Secret, Time};
 
 use super::LimitProgram;
@@ -40,7 +39,7 @@ impl State {
     }
 
     /// A configuration is in force: these are its stores.
-    pub(crate) fn published(&self, stores: &BTreeMap<StoreKey, Arc<Store>>) {
+    pub(crate) fn published(&self, stores: &Table<StoreKey, Store>) {
         self.stores.follow(stores);
         self.registry().sweep();
     }

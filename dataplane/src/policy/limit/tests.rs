@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -83,7 +82,7 @@ impl World {
             database: 0,
         };
         let store = ir::Store { key: key(), replicas: 1, connection: Some(connection) };
-        state.published(&BTreeMap::from([(key(), Arc::new(store))]));
+        state.published(&ir::Table::unit(key(), Arc::new(store)));
         let program = LimitProgram::compile(&ir::Limits { rules }, &state);
         Self { control: Some(control), program }
     }

@@ -1,10 +1,10 @@
 //! All stores, and all books of rules that are counted in them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use portcullis_ir::{Store, StoreKey};
+use portcullis_ir::{Store, StoreKey, Table};
 use portcullis_limits::{Counters, RuleId};
 
 use super::book::Book;
@@ -52,7 +52,7 @@ impl Stores {
     }
 
     /// The stores that there are now. Links of the others end once nobody uses them.
-    pub(crate) fn follow(&self, stores: &BTreeMap<StoreKey, Arc<Store>>) {
+    pub(crate) fn follow(&self, stores: &Table<StoreKey, Store>) {
         let Some(control) = self.control.get() else { return };
         let mut links = lock(&self.links);
         links.retain(|key, link| {
