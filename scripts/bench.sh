@@ -31,11 +31,15 @@ OWN_NETWORK='ip link set lo up && ip addr add 10.255.0.1/32 dev lo && exec "$@" 
 suite() {
   need_bench_tools
   need_redis
-  local start=$SECONDS peers arguments pair run=() limit
+  local start=$SECONDS peers arguments pair run=() limit gateway_api
   peers="$(scripts/peers.sh)"
   # The API server of B6, B8 and B12; without it they say that they did not run.
   if command -v go >/dev/null 2>&1; then
     e2e/build-tools.sh kubernetes >/dev/null || say "etcd and kube-apiserver cannot be built: B6, B8 and B12 will not run"
+    # What they install comes from the module proxy, which the namespaces below do not reach.
+    gateway_api="sigs.k8s.io/gateway-api@$(sed -n 's/.*V1_6_3 => "\(.*\)",.*/\1/p' tests/apiserver/src/crds.rs)"
+    (cd / && GOTOOLCHAIN=local GOFLAGS=-mod=mod go mod download "$gateway_api") \
+      || say "$gateway_api cannot be fetched: B6, B8 and B12 will not run"
   fi
   say "building the release binaries (fat LTO: minutes when cold)"
   build_static release bench portcullis-dataplane portcullis-controller peer_pingora peer_hyper peer_relay

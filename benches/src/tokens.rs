@@ -75,6 +75,16 @@ impl Signer {
         json!({ "keys": [key] }).to_string()
     }
 
+    /// The public key as its kind is written: RFC 8017, an uncompressed point, or 32 bytes.
+    #[must_use]
+    pub fn public_key(&self) -> &[u8] {
+        match &self.key {
+            Key::Rsa(key) => key.public_key().as_ref(),
+            Key::Ec(key) => key.public_key().as_ref(),
+            Key::Ed(key) => key.public_key().as_ref(),
+        }
+    }
+
     /// The token of user `number`.
     pub fn token(&self, number: usize) -> anyhow::Result<String> {
         let header = json!({ "alg": self.name(), "typ": "JWT", "kid": "bench" });

@@ -159,6 +159,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "portcullis-benches",
         &[
             "portcullis-crds",
+            "portcullis-auth",
             "portcullis-ir",
             "portcullis-wire",
             "portcullis-router",

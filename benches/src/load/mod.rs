@@ -35,6 +35,8 @@ pub struct Cycle {
     pub place: PathBuf,
     /// wrk's program.
     pub script: PathBuf,
+    /// Values of requests that go before everything that is measured, once each.
+    pub before: Vec<String>,
 }
 
 impl Cycle {
@@ -45,7 +47,7 @@ impl Cycle {
         fs::write(&list, values.join("\n") + "\n")?;
         fs::write(&script, include_str!("../../peers/cycle.lua"))?;
         let first = values.first().cloned().unwrap_or_default();
-        Ok(Self { header, first, values: list, place: file(&format!("place-{name}")), script })
+        Ok(Self { header, first, values: list, place: file(&format!("place-{name}")), script, before: Vec::new() })
     }
 }
 
@@ -77,7 +79,16 @@ impl Ask {
     /// The bytes of one HTTP/1.1 request.
     #[must_use]
     pub fn bytes(&self) -> String {
-        let cycled = self.cycle.iter().map(|cycle| (cycle.header, &cycle.first));
+        self.bytes_with(self.cycle.as_ref().map(|cycle| (cycle.header, &cycle.first)))
+    }
+
+    /// The bytes of those that go before the others.
+    pub fn before(&self) -> impl Iterator<Item = String> {
+        let cycle = self.cycle.iter();
+        cycle.flat_map(|cycle| cycle.before.iter().map(|value| self.bytes_with(Some((cycle.header, value)))))
+    }
+
+    fn bytes_with(&self, cycled: Option<(&'static str, &String)>) -> String {
         let headers = self.headers.iter().map(|(name, value)| (*name, value)).chain(cycled);
         let headers: String = headers.map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         format!("GET {} HTTP/1.1\r\nHost: bench.localhost\r\n{headers}\r\n", self.path)

@@ -17,6 +17,9 @@ use crate::tokens::Signer;
 
 /// Tokens of a pool: more than twice as many as are remembered, in turn, so that each is forgotten before it comes again.
 const POOL: usize = 40_000;
+/// Others that come before those, once: as many as a worker remembers. While there is room ours keeps every token, and would know a part of
+/// the pool for good.
+const BEFORE: usize = 20_000;
 const AUTHORIZATION: &str = "Authorization";
 
 const OURS: &str = "ours, no policy";
@@ -32,7 +35,7 @@ pub(super) async fn run(programs: &Programs, effort: Effort, findings: &mut Find
     let setup = |auth| anyhow::Ok(Setup { auth, ..Setup::routed(free_address()?, upstreams.first(), 1) });
     for algorithm in [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA] {
         let name = format!("{algorithm:?}");
-        super::say(&format!("{POOL} tokens of {name}"));
+        super::say(&format!("{} tokens of {name}", POOL + BEFORE));
         let pool = Pool::make(algorithm).await?;
         let mut variants = vec![
             pool.cold(OURS_COLD, Peer::Ours, setup(Some(jwt(&pool.signer, 0)))?)?,
@@ -116,6 +119,8 @@ fn note(rounds: &Rounds, with: &str, without: &str) -> String {
 struct Pool {
     signer: Signer,
     tokens: Vec<String>,
+    /// Not of the pool.
+    before: Vec<String>,
     folder: TempDir,
 }
 
@@ -124,16 +129,20 @@ impl Pool {
     async fn make(algorithm: Algorithm) -> anyhow::Result<Self> {
         let making = tokio::task::spawn_blocking(move || {
             let signer = Signer::new(algorithm)?;
-            let tokens = (0..POOL).map(|number| signer.token(number)).collect::<anyhow::Result<_>>()?;
-            anyhow::Ok(Self { signer, tokens, folder: tempfile::tempdir()? })
+            let make = |numbers: std::ops::Range<usize>| {
+                numbers.map(|number| signer.token(number)).collect::<anyhow::Result<Vec<_>>>()
+            };
+            let (tokens, before) = (make(0..POOL)?, make(POOL..POOL + BEFORE)?);
+            anyhow::Ok(Self { signer, tokens, before, folder: tempfile::tempdir()? })
         });
         making.await?
     }
 
     fn cold(&self, name: &'static str, peer: Peer, setup: Setup) -> anyhow::Result<Variant> {
-        let values: Vec<String> = self.tokens.iter().map(|token| format!("Bearer {token}")).collect();
+        let values = |tokens: &[String]| tokens.iter().map(|token| format!("Bearer {token}")).collect::<Vec<_>>();
         let place = if peer == Peer::Ours { "ours" } else { "peer" };
-        let cycle = Cycle::new(AUTHORIZATION, &values, self.folder.path(), place)?;
+        let cycle = Cycle::new(AUTHORIZATION, &values(&self.tokens), self.folder.path(), place)?;
+        let cycle = Cycle { before: values(&self.before), ..cycle };
         let ask = Ask::routed_with(setup.listen, 1, ("x-bench", "b3".to_owned()));
         Ok(Variant { name, peer, ask: Ask { cycle: Some(cycle), ..ask }, setup })
     }

@@ -65,11 +65,16 @@ pub(super) async fn ready(
     Ok(good)
 }
 
-/// Asks until the answer is 200.
+/// Asks until the answer is 200, then what goes before everything that is measured.
 async fn answers(ask: Ask) -> anyhow::Result<()> {
     let asking = tokio::task::spawn_blocking(move || {
         let mut connection = Connection::new(ask.address);
-        until(&mut connection, &ask.bytes(), Instant::now(), READY, |answer| answer.status == 200)
+        until(&mut connection, &ask.bytes(), Instant::now(), READY, |answer| answer.status == 200)?;
+        for request in ask.before() {
+            let status = connection.ask(&request)?.status;
+            anyhow::ensure!(status == 200, "a request that goes before the others was answered {status}");
+        }
+        anyhow::Ok(())
     });
     asking.await??;
     Ok(())
