@@ -52,7 +52,7 @@ fn execute(Arguments { log_format, command }: Arguments) -> anyhow::Result<ExitC
         Command::Quickstart { config, admin } => {
             logging::start(log_format);
             runtime()?.block_on(async {
-                quickstart::quickstart(config, admin, stop_signal()?).await?;
+                Box::pin(quickstart::quickstart(config, admin, stop_signal()?)).await?;
                 Ok(ExitCode::SUCCESS)
             })
         }

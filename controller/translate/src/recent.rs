@@ -233,7 +233,7 @@ mod tests {
     use super::*;
     use crate::Object;
 
-    fn insert(inputs: &mut Inputs, kind: (&str, &str), name: &str, rest: serde_json::Value) {
+    fn insert(inputs: &mut Inputs, kind: (&str, &str), name: &str, rest: &serde_json::Value) {
         let mut object =
             json!({ "apiVersion": kind.0, "kind": kind.1, "metadata": { "namespace": "ns", "name": name } });
         object.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
@@ -241,13 +241,13 @@ mod tests {
     }
 
     fn service(inputs: &mut Inputs, name: &str, port: u16) {
-        insert(inputs, ("v1", "Service"), name, json!({ "spec": { "ports": [{ "port": port }] } }));
+        insert(inputs, ("v1", "Service"), name, &json!({ "spec": { "ports": [{ "port": port }] } }));
     }
 
     fn slice(inputs: &mut Inputs, name: &str, service: &str) {
         let metadata = json!({ "namespace": "ns", "name": name, "labels": { SERVICE_NAME: service } });
         let rest = json!({ "metadata": metadata, "addressType": "IPv4", "endpoints": [] });
-        insert(inputs, ("discovery.k8s.io/v1", "EndpointSlice"), name, rest);
+        insert(inputs, ("discovery.k8s.io/v1", "EndpointSlice"), name, &rest);
     }
 
     fn name(name: &str) -> NamespacedName {

@@ -47,7 +47,7 @@ pub(crate) fn assemble(
     same_places &= !before.values().any(Program::is_served);
     let known = !altered && !was_altered && same_places;
     match known.then(|| memo.backends.doubtful(&world.recent, |_| None)).flatten() {
-        Some(doubtful) => mend_some(world, memo, &mut programs, changes, doubtful),
+        Some(doubtful) => mend_some(world, memo, &mut programs, changes, &doubtful),
         None => mend_whole(world, memo, &mut programs, policies, &introductions),
     }
     memo.backends.settle(&world.recent);
@@ -91,7 +91,7 @@ fn mend_some(
     memo: &mut Memo,
     programs: &mut BTreeMap<GatewayKey, Program>,
     changes: &[RouteChange],
-    doubtful: BTreeSet<BackendKey>,
+    doubtful: &BTreeSet<BackendKey>,
 ) {
     for RouteChange { before, after } in changes {
         let gateways = [before, after].into_iter().flatten().flat_map(|route| route.gateways());
