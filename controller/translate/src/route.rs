@@ -107,7 +107,7 @@ fn compile_some(
         {
             let status = recorder.route(object, compiled, settled);
             let compiled = Arc::clone(compiled);
-            table.put(&reference, Some(&compiled), status);
+            table.put(&reference, Some(&compiled), status.as_ref());
         }
     }
     let mut changes = Vec::new();
@@ -117,7 +117,7 @@ fn compile_some(
                 routes.get_with(world, &reference, |reader, old| compile_any(reader, &reference, old));
             let status = recorder.route(object, compiled, settled);
             let compiled = Arc::clone(compiled);
-            table.put(&reference, Some(&compiled), status)
+            table.put(&reference, Some(&compiled), status.as_ref())
         } else {
             routes.remove(&reference);
             table.put(&reference, None, None)

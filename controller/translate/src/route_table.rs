@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use portcullis_ir::{ListenerKey, Table};
 
-use crate::mend::{Edits, Mending};
+use crate::mend::{Edits, Mending, set};
 use crate::route::CompiledRoute;
 use crate::{ObjectRef, RouteStatus};
 
@@ -56,20 +56,13 @@ impl RouteTable {
         &mut self,
         reference: &ObjectRef,
         compiled: Option<&Arc<CompiledRoute>>,
-        status: Option<Settled>,
+        status: Option<&Settled>,
     ) -> Option<RouteChange> {
         self.undated.remove(reference);
-        match status {
-            Some(Settled { status, dated }) => {
-                if !dated {
-                    self.undated.insert(reference.clone());
-                }
-                if !self.statuses.get(reference).is_some_and(|old| Arc::ptr_eq(old, &status)) {
-                    self.statuses.insert(reference.clone(), status);
-                }
-            }
-            None => drop(self.statuses.remove(reference)),
+        if status.is_some_and(|settled| !settled.dated) {
+            self.undated.insert(reference.clone());
         }
+        set(&mut self.statuses, reference, status.map(|settled| &settled.status));
         let before = self.compiled.get(reference);
         if before.map(Arc::as_ptr) == compiled.map(Arc::as_ptr) {
             return None;
