@@ -147,15 +147,16 @@ impl Connection {
     async fn run(self, tcp: TcpStream, mut drain: DrainSignal) {
         let shared = &self.worker.shared;
         let deadline = Instant::now() + shared.settings.limits.header_deadline;
-        let opening = tokio::time::timeout_at(deadline, self.open(tcp));
-        tokio::pin!(opening);
+        // A box of its own, which ends with it: a connection does not carry the state of its handshake as long as it lives.
+        let mut opening = Box::pin(tokio::time::timeout_at(deadline, self.open(tcp)));
         let opened = tokio::select! {
             opened = &mut opening => opened,
-            () = drain.changed() => match tokio::time::timeout(DRAIN_GRACE, opening).await {
+            () = drain.changed() => match tokio::time::timeout(DRAIN_GRACE, &mut opening).await {
                 Ok(opened) => opened,
                 Err(_) => return,
             },
         };
+        drop(opening);
         match opened {
             Ok(Ok(Opened { stream, info, next })) => {
                 let worker = Arc::clone(&self.worker);
@@ -337,4 +338,22 @@ fn reset_on_close(tcp: &TcpStream) {
 
 fn is_exhausted(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of a future that is never made.
+    fn size<A, B, C, F: Future>(_: impl FnOnce(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A connection holds all of it as long as it lives.
+    #[test]
+    fn a_connection_does_not_carry_the_state_of_its_opening() {
+        let opening = size(|connection: &'static Connection, tcp: TcpStream, ()| connection.open(tcp));
+        let held = size(|connection: Connection, tcp: TcpStream, drain| connection.run(tcp, drain));
+        assert!(held <= 2048 && held < opening, "{held}, and {opening} for its opening");
+    }
 }
