@@ -13,6 +13,8 @@ use super::exposition::Exposition;
 pub(crate) struct AuthMetrics {
     /// Asks for keys to be fetched again.
     pub(crate) refetches: Counter,
+    /// Tokens that were judged elsewhere than on their worker.
+    pub(crate) floods: Counter,
     tallies: Mutex<Tallies>,
 }
 
@@ -136,6 +138,13 @@ impl AuthMetrics {
                 tally.counters.iter().enumerate().map(move |(index, counter)| (key.labels(index), counter))
             });
             out.labelled_counters(name, help, series);
+        }
+        if self.floods.value() > 0 {
+            out.counter(
+                "portcullis_dataplane_auth_flood_tokens_total",
+                "Tokens that were judged off the worker threads, because of a flood of wrong signatures.",
+                &self.floods,
+            );
         }
         if self.refetches.value() > 0 {
             out.counter(

@@ -1,4 +1,5 @@
-//! F14: made-up tokens beside good ones. What is counted is asserted; what it costs is printed.
+//! F14: made-up tokens beside good ones. What is counted is asserted; what it costs is printed. And what a worker spends on
+//! wrong signatures is bounded.
 //!
 //! ```sh
 //! cargo test --release -p portcullis-dataplane --test auth flood::a_flood -- --nocapture
@@ -6,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use portcullis_dataplane::Settings;
 use portcullis_ir as ir;
@@ -15,7 +16,7 @@ use portcullis_ir::Resource;
 use crate::plane::settings;
 use crate::support::{Client, soon};
 use crate::tokens::{Signer, encode, key_set};
-use crate::world::{SIGNER, World, ask_on, authorization, claims, enforce, jwt_with, policy};
+use crate::world::{SIGNER, World, ask_on, authorization, claims, enforce, jwt, jwt_with, policy};
 
 /// Of each part and kind.
 const REQUESTS: usize = 5000;
@@ -121,5 +122,71 @@ async fn a_flood_of_made_up_tokens_is_turned_away_and_good_ones_go_on() {
     };
     assert_eq!((of("unknown_key"), of("signature")), (2 * REQUESTS, 2 * REQUESTS));
     assert_eq!(of("accepted"), 3 * REQUESTS);
+    world.plane.stop().await;
+}
+
+/// Tokens that were judged elsewhere than on their worker.
+async fn elsewhere(world: &World) -> usize {
+    let metrics = world.plane.admin("/metrics").await.body;
+    let line = metrics.lines().find_map(|line| line.strip_prefix("portcullis_dataplane_auth_flood_tokens_total "));
+    line.map_or(0, |count| count.parse().unwrap())
+}
+
+async fn world_that_checks(wrong_signatures: u32) -> World {
+    let mut settings = Settings { workers: 1, ..settings() };
+    settings.limits.max_wrong_signatures = wrong_signatures;
+    let mut world = World::with(settings).await;
+    let rule = world.rule("/", enforce(policy(vec![jwt()])));
+    world.put([rule]).await;
+    world
+}
+
+/// Signed by somebody else under the name of the issuer's key.
+fn wrong(number: usize) -> String {
+    static OTHER: LazyLock<Signer> = LazyLock::new(|| Signer::other_rsa("k1"));
+    let mut claims = claims();
+    claims["jti"] = number.into();
+    authorization("Bearer", &OTHER.token(&claims))
+}
+
+#[tokio::test]
+async fn beyond_so_many_wrong_signatures_strangers_are_judged_off_the_worker_and_to_the_letter() {
+    let world = world_that_checks(0).await;
+    let mut client = Client::connect(world.address()).await;
+    let good = |number: usize| {
+        let mut claims = claims();
+        claims["jti"] = number.into();
+        authorization("Bearer", &SIGNER.token(&claims))
+    };
+    let mut expired = claims();
+    expired["exp"] = 1.into();
+    let expired = authorization("Bearer", &SIGNER.token(&expired));
+    for (what, token, status, judged) in [
+        ("a good one", good(1), 200, 1),
+        ("the same, which is known", good(1), 200, 1),
+        ("another good one", good(2), 200, 2),
+        ("a wrong signature", wrong(1), 401, 3),
+        ("the same, which is known", wrong(1), 401, 3),
+        ("an end that has passed", expired, 401, 4),
+        ("no token", "x-none: x".to_owned(), 401, 4),
+    ] {
+        assert_eq!(ask_on(&mut client, "/", &[token]).await.status, status, "{what}");
+        assert_eq!(elsewhere(&world).await, judged, "{what}");
+    }
+    world.plane.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_has_spent_enough_on_wrong_signatures_spends_no_more() {
+    let world = world_that_checks(3).await;
+    let mut client = Client::connect(world.address()).await;
+    let mut sent = 0;
+    // All three have to come in one second, which they do sooner or later.
+    while elsewhere(&world).await == 0 {
+        assert!(sent < 1000, "it went on checking them");
+        assert_eq!(ask_on(&mut client, "/", &[wrong(sent)]).await.status, 401);
+        sent += 1;
+    }
+    assert!(sent > 3, "{sent}");
     world.plane.stop().await;
 }

@@ -2,8 +2,6 @@
 //! much on them itself; tokens beyond that, known ones apart, take a turn elsewhere, where a flood can have no more than a
 //! share of the processors. Nobody is turned away for the flood of another before that share is used up.
 
-/// Wrong signatures that a worker checks in a second: about a tenth of its time for RSA and P-256.
-const PER_SECOND: u32 = 5000;
 const SECOND: u64 = 1000;
 
 /// Wrong signatures of one worker. Times are milliseconds.
@@ -19,10 +17,10 @@ impl Wrong {
         self.count = self.count.saturating_add(1);
     }
 
-    /// The worker has spent enough on them.
-    pub(super) fn is_flood(&mut self, now: u64) -> bool {
+    /// The worker has spent enough on them: so many in a second.
+    pub(super) fn is_flood(&mut self, most: u32, now: u64) -> bool {
         self.turn(now);
-        self.count >= PER_SECOND
+        self.count >= most
     }
 
     /// A clock that is set back begins anew, too.
@@ -37,21 +35,23 @@ impl Wrong {
 mod tests {
     use super::*;
 
+    const PER_SECOND: u32 = 5000;
+
     #[test]
     fn a_flood_is_one_until_its_second_is_over() {
         let mut wrong = Wrong::default();
         let start = 1_800_000_000_000;
         for _ in 0..PER_SECOND {
-            assert!(!wrong.is_flood(start));
+            assert!(!wrong.is_flood(PER_SECOND, start));
             wrong.note(start);
         }
-        assert!(wrong.is_flood(start) && wrong.is_flood(start + SECOND - 1));
-        assert!(!wrong.is_flood(start + SECOND));
+        assert!(wrong.is_flood(PER_SECOND, start) && wrong.is_flood(PER_SECOND, start + SECOND - 1));
+        assert!(!wrong.is_flood(PER_SECOND, start + SECOND));
         for _ in 0..PER_SECOND {
             wrong.note(start + SECOND);
         }
-        assert!(wrong.is_flood(start + SECOND));
-        assert!(!wrong.is_flood(start), "the clock was set back");
+        assert!(wrong.is_flood(PER_SECOND, start + SECOND));
+        assert!(!wrong.is_flood(PER_SECOND, start), "the clock was set back");
     }
 
     #[test]
@@ -60,7 +60,7 @@ mod tests {
         for millisecond in 0..10_000 {
             wrong.note(millisecond);
             wrong.note(millisecond);
-            assert!(!wrong.is_flood(millisecond));
+            assert!(!wrong.is_flood(PER_SECOND, millisecond));
         }
     }
 }

@@ -8,6 +8,7 @@ use portcullis_auth::{
 };
 use portcullis_expressions::Identity;
 use portcullis_ir::{CredentialKey, JwtKeys};
+use tokio::task::yield_now;
 
 use super::admit::wall;
 use super::program::{Method, MethodKind};
@@ -42,28 +43,11 @@ pub(super) struct Now {
     pub(super) wall: u64,
 }
 
-/// Why a token has not been accepted on the worker.
-enum NotYet {
-    Refused(Reason),
-    /// It is to be judged elsewhere, by these keys.
-    Flood(Arc<KeySet>),
-}
-
-impl From<Reason> for NotYet {
-    fn from(reason: Reason) -> Self {
-        Self::Refused(reason)
-    }
-}
-
 impl Method {
     pub(super) async fn judge(&self, asked: &Asked<'_>, vault: &Vault, now: Now, told: &mut Told) -> Judged {
         let judged = match &self.kind {
             MethodKind::Jwt(jwt) => match self.found(asked) {
-                Ok(found) => match self.jwt(jwt, &found.bytes, asked, vault, now) {
-                    Ok(identity) => Ok(identity),
-                    Err(NotYet::Refused(reason)) => Err(reason),
-                    Err(NotYet::Flood(keys)) => Box::pin(self.jwt_elsewhere(jwt, keys, &found.bytes, asked, now)).await,
-                },
+                Ok(found) => self.jwt(jwt, &found.bytes, asked, vault, now).await,
                 Err(reason) => Err(reason),
             },
             MethodKind::Certificate(rules) => certificate(rules, asked, now),
@@ -153,23 +137,33 @@ impl Method {
         if found.bytes.is_empty() { Err(Reason::Malformed) } else { Ok(found) }
     }
 
-    fn jwt(
+    async fn jwt(
         &self,
-        jwt: &Jwt,
+        jwt: &Arc<Jwt>,
         token: &[u8],
         asked: &Asked<'_>,
         vault: &Vault,
         now: Now,
-    ) -> Result<Arc<Identity>, NotYet> {
+    ) -> Result<Arc<Identity>, Reason> {
         let Some(keys) = Self::keys(jwt, vault) else { return Ok(jwt.verify(token, None, now.wall)?.identity) };
         let context = both(jwt.id(), keys.id());
         if let Some(known) = recall(asked, &context, token, now) {
-            return Ok(known?);
+            return known;
         }
-        if state(asked).remembered(asked.worker.id).wrong.is_flood(now.wall) {
-            return Err(NotYet::Flood(Arc::clone(keys)));
+        // A signature takes as long as all the rest of a request. Those that need none go first, then all signatures of the
+        // turn are checked in a row and their requests sent on together: each by itself would wake a backend anew.
+        yield_now().await;
+        if let Some(known) = verified(asked.worker, &context, token, || now.wall) {
+            return Ok(known);
         }
-        Ok(learn(jwt, keys, token, jwt.verify(token, Some(keys), now.wall), asked, now)?)
+        let most = asked.worker.shared.settings.limits.max_wrong_signatures;
+        if state(asked).remembered(asked.worker.id).wrong.is_flood(most, now.wall) {
+            asked.worker.shared.metrics.auth.floods.increment();
+            return Box::pin(self.jwt_elsewhere(jwt, Arc::clone(keys), token, asked, now)).await;
+        }
+        let judged = learn(jwt, keys, token, jwt.verify(token, Some(keys), now.wall), asked, now);
+        yield_now().await;
+        judged
     }
 
     async fn jwt_elsewhere(
