@@ -37,3 +37,9 @@ pub(crate) struct ClientIdentity {
     /// The certificate has a chain to the listener's roots. Always so where one is required.
     pub(crate) valid: bool,
 }
+
+/// Bytes of a future that is never made.
+#[cfg(test)]
+pub(crate) fn size_of_future<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
+    size_of::<F>()
+}

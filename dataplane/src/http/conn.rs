@@ -39,16 +39,12 @@ pub(super) async fn serve(stream: Stream, info: Arc<ConnInfo>, worker: Arc<Worke
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Bytes of a future that is never made.
-    fn size<A, B, F: Future>(_: impl FnOnce(A, B) -> F) -> usize {
-        size_of::<F>()
-    }
+    use crate::conn::size_of_future;
 
     /// An idle connection holds all of it, so what is rarely needed goes into boxes of its own.
     #[test]
     fn the_state_of_a_connection_stays_within_its_size_class() {
-        let held = size(|stream: Stream, conn: &'static Conn| h1::run(stream, conn));
+        let held = size_of_future(|(stream, conn): (Stream, &'static Conn)| h1::run(stream, conn));
         assert!(held <= 7 * 1024, "{held}");
     }
 }

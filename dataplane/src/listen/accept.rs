@@ -343,17 +343,13 @@ fn is_exhausted(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Bytes of a future that is never made.
-    fn size<A, B, C, F: Future>(_: impl FnOnce(A, B, C) -> F) -> usize {
-        size_of::<F>()
-    }
+    use crate::conn::size_of_future;
 
     /// A connection holds all of it as long as it lives.
     #[test]
     fn a_connection_does_not_carry_the_state_of_its_opening() {
-        let opening = size(|connection: &'static Connection, tcp: TcpStream, ()| connection.open(tcp));
-        let held = size(|connection: Connection, tcp: TcpStream, drain| connection.run(tcp, drain));
+        let opening = size_of_future(|(connection, tcp): (&'static Connection, _)| connection.open(tcp));
+        let held = size_of_future(|(connection, tcp, drain): (Connection, _, _)| connection.run(tcp, drain));
         assert!(held <= 2048 && held < opening, "{held}, and {opening} for its opening");
     }
 }
