@@ -43,6 +43,9 @@ mkdir -p "$cache/bin"
 sets=${*:-kubernetes containerd coredns helm own}
 for set in $sets; do
   ldflags= tags=
+  # Of two runs the second waits for what the first builds.
+  exec {lock}>"$cache/.$set.lock"
+  flock "$lock"
   case $set in
     kubernetes)
       version=k8s.io/component-base/version
@@ -70,5 +73,6 @@ for set in $sets; do
       ;;
     *) echo "build-tools.sh: unknown set '$set'; one of kubernetes containerd coredns helm own suite-<release>" >&2; exit 2 ;;
   esac
+  exec {lock}>&-
 done
 echo "$cache/bin"

@@ -74,6 +74,12 @@ build_static() {
     -p portcullis-controller -p portcullis-dataplane -p portcullis-benches "${@/#/--bin=}"
 }
 
+# Everything that a run of the tests and of the cluster needs of what ships, and what measures it, in one build: three programs are linked
+# at once, each by one thread.
+build_release() {
+  build_static release bench portcullis-dataplane portcullis-controller
+}
+
 # static_dir PROFILE: where build_static leaves binaries.
 static_dir() { echo "$CARGO_TARGET_DIR/$MACHINE/$1"; }
 
@@ -101,6 +107,26 @@ need_cargo_deny() {
   fi
   export PATH="$home/bin:$PATH"
 }
+
+# ahead NAME COMMAND...: begins builds that later steps need, with the processor time that nothing else wants (links, tests that wait). Those
+# steps are what they would be without it: they find their work done, wait for its lock, or do it, and say what is wrong.
+ahead() {
+  local name="$1" idle=(nice -n 19)
+  shift
+  ! chrt --idle 0 true 2>/dev/null || idle=(chrt --idle 0)
+  # A process group of its own, so that all of it can be ended; no session, for the kernel gives sessions equal shares whatever their priority.
+  set -m
+  "${idle[@]}" "$@" >"$CACHE/ahead-$name.log" 2>&1 </dev/null &
+  set +m
+  AHEAD+=("$!")
+}
+
+# Ends what `ahead` began and has not finished.
+end_ahead() {
+  local group
+  for group in "${AHEAD[@]}"; do kill -- "-$group" 2>/dev/null || true; done
+}
+AHEAD=()
 
 # Steps: each is announced, timed and remembered; `summary` prints them all, whatever happened.
 STEP_LINES=()

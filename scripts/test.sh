@@ -5,6 +5,7 @@
 
 finish() {
   local status=$?
+  end_ahead
   summary
   [ "$STEPS_FAILED" = 0 ] || status=1
   exit "$status"
@@ -32,6 +33,12 @@ api_server() {
   e2e/build-tools.sh kubernetes >/dev/null || die "could not build etcd and kube-apiserver: the compiler's words are above"
 }
 
+# Nothing of these is needed soon: the machine builds them where the steps below leave it time.
+builds_ahead() {
+  ahead release bash -c '. scripts/lib.sh && build_release'
+  ! command -v go >/dev/null 2>&1 || ahead cluster e2e/build-tools.sh kubernetes containerd coredns helm own suite-1.6.3 suite-1.7.0
+}
+
 # Where the kernel or the account does not allow network namespaces there can be no cluster. That is said loudly; everything else fails.
 real_cluster() {
   if ! unshare --net --mount true 2>/dev/null; then
@@ -47,6 +54,7 @@ real_cluster() {
 step "toolchain" need_rust
 step "formatting" cargo fmt --all --check
 step "lock files" lock_files
+builds_ahead
 step "dependencies (licences, bans, sources, advisories)" scripts/deny.sh
 step "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
 step "programs of Kubernetes" api_server
@@ -55,6 +63,6 @@ step "store of rate limits" need_redis
 step "tests" cargo test --locked --workspace --all-targets --no-fail-fast
 step "documentation tests" cargo test --locked --workspace --doc
 step "generated files" generated_files
-step "fuzz (a few seconds per target)" tests/fuzz/run.sh
 step "instructions per request (gate)" scripts/bench.sh gate
+step "fuzz (a few seconds per target)" tests/fuzz/run.sh
 step "real cluster" real_cluster
