@@ -25,7 +25,6 @@ flags=(
   -Cllvm-args=-sanitizer-coverage-pc-table
   -Cllvm-args=-sanitizer-coverage-trace-compares
   --cfg fuzzing
-  -Ccodegen-units=1
 )
 targets=()
 for file in "$here"/targets/*.rs; do targets+=("$(basename "$file" .rs)"); done
