@@ -23,7 +23,11 @@ pub struct Fleet {
 /// What the status of a Gateway says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
+    /// The newest state's.
     pub wanted: Version,
+    /// The number by which pods have that state: another one where all of them have it from another controller, for what a
+    /// pod holds already it is not sent again.
+    pub known_as: u64,
     /// Ready pods that run the newest state, but for resources that they rejected.
     pub in_force: usize,
     /// Ready pods in all.
@@ -54,11 +58,19 @@ impl Fleet {
     pub fn outcome(&self, ready_pods: &BTreeSet<Arc<str>>) -> Outcome {
         let mut laggards = Vec::new();
         let mut refusals: BTreeMap<&ListenerKey, Vec<String>> = BTreeMap::new();
+        let target = self.target.version;
         let mut in_force = 0;
+        let (mut sent_it, mut of_others) = (false, None);
         for name in ready_pods {
             let pod = self.pods.get(name);
             match pod {
-                Some(pod) if pod.answered == Some(self.target.digests) => in_force += 1,
+                Some(pod) if pod.answered == Some(self.target.digests) => {
+                    in_force += 1;
+                    match pod.held.map(|held| held.version) {
+                        Some(held) if held.epoch == target.epoch => sent_it = true,
+                        held => of_others = of_others.max(held.map(|held| held.number)),
+                    }
+                }
                 _ => laggards.push(Laggard { pod: Arc::clone(name), why: why_not(pod) }),
             }
             for rejection in pod.map(|pod| &pod.rejected[..]).unwrap_or_default() {
@@ -74,7 +86,8 @@ impl Fleet {
         };
         let listeners = self.listeners.iter().filter_map(|key| Some((key.clone(), outcome_of(key)?)));
         Outcome {
-            wanted: self.target.version,
+            wanted: target,
+            known_as: of_others.filter(|_| !sent_it).unwrap_or(target.number),
             in_force,
             ready: ready_pods.len(),
             listeners: listeners.collect(),
@@ -157,6 +170,19 @@ mod tests {
         let whys: Vec<_> = outcome.laggards.iter().map(|laggard| (&*laggard.pod, &*laggard.why)).collect();
         assert_eq!(whys[0], ("starting", "it still runs version 1.1"));
         assert_eq!(whys[1], ("unknown", "it has not asked for its configuration yet"));
+    }
+
+    #[test]
+    fn what_all_pods_have_from_another_controller_keeps_its_number() {
+        let of_before = |number| pod(State { version: Version { epoch: 9, number }, ..state(2, 20) }, &[]);
+        let known_as = |pods: &[(&str, Pod)]| fleet(pods).outcome(&ready(&["a", "b"])).known_as;
+        assert_eq!(known_as(&[("a", of_before(41)), ("b", of_before(42))]), 42);
+        assert_eq!(
+            known_as(&[("a", of_before(42)), ("b", pod(state(2, 20), &[]))]),
+            2,
+            "this one has sent it to a pod"
+        );
+        assert_eq!(known_as(&[("a", pod(state(1, 10), &[]))]), 2, "nobody has it");
     }
 
     #[test]

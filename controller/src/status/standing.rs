@@ -73,7 +73,7 @@ fn stance(
 }
 
 fn stands(outcome: &Outcome, resources: &NamespacedName, unmet: Option<(Reason, String)>) -> Standing {
-    let Outcome { wanted, in_force, ready, laggards, listeners: _ } = outcome;
+    let Outcome { wanted, known_as, in_force, ready, laggards, listeners: _ } = outcome;
     if *ready == 0 {
         let message = format!("no replica of Deployment {resources} is ready yet; look at its pods if this lasts");
         return Standing::Not(Reason::Pending, message);
@@ -81,10 +81,11 @@ fn stands(outcome: &Outcome, resources: &NamespacedName, unmet: Option<(Reason, 
     if let Some((reason, why)) = unmet {
         return Standing::Not(reason, why);
     }
-    let version = wanted.number;
     match laggards.first() {
-        None => Standing::InForce(format!("version {version}, {in_force}/{ready} replicas")),
+        // A restart of the controller, which counts anew, is nothing to write down.
+        None => Standing::InForce(format!("version {known_as}, {in_force}/{ready} replicas")),
         Some(first) => {
+            let version = wanted.number;
             let why =
                 format!("version {version} is in force on {in_force}/{ready} replicas; {}: {}", first.pod, first.why);
             if *in_force > 0 { Standing::Partly(why) } else { Standing::Waiting(why) }
