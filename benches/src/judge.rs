@@ -130,6 +130,14 @@ pub const MEASURES: &[Measure] = &[
         Some(Limit::AtMost(25 * 1024)),
         false,
     ),
+    ours(
+        "rss@strangers",
+        "B8 idle data plane, 5,000 that share nothing",
+        "KiB",
+        Some(Limit::AtMost(35 * 1024)),
+        Some(Limit::AtMost(25 * 1024)),
+        false,
+    ),
 ];
 
 /// A figure, or why there is none.

@@ -9,9 +9,9 @@ use std::time::Duration;
 use http::HeaderName;
 use portcullis_dataplane::write_snapshot_file;
 use portcullis_ir::{
-    Action, Attachment, Backend, BackendKey, Endpoint, Endpoints, GatewayKey, HeaderMatch, HostPattern, Listener,
-    ListenerKey, ListenerProtocol, Match, PathMatch, Protocol, Resource, Route, RouteHostname, RouteKey, Snapshot,
-    Source, StringMatch, Target, Timeouts, WeightedBackend,
+    Action, Attachment, Backend, BackendKey, Endpoint, Endpoints, Failure, GatewayKey, HeaderMatch, Host, HostPattern,
+    Listener, ListenerKey, ListenerProtocol, Match, PathMatch, Protocol, Resource, Route, RouteHostname, RouteKey,
+    Snapshot, Source, StringMatch, Target, Timeouts, WeightedBackend,
 };
 use portcullis_wire::Version;
 
@@ -26,9 +26,18 @@ pub fn data_plane(
     upstream: SocketAddr,
     routes: Option<usize>,
 ) -> anyhow::Result<Launch> {
+    data_plane_over(binaries, folder, |listen| snapshot(listen, upstream, routes))
+}
+
+/// [`data_plane`] over any snapshot that has a listener at the address given.
+pub fn data_plane_over(
+    binaries: &Path,
+    folder: &Path,
+    snapshot: impl FnOnce(SocketAddr) -> Snapshot,
+) -> anyhow::Result<Launch> {
     let listen = free_address()?;
     let file = folder.join("snapshot");
-    write_snapshot_file(&file, Version { epoch: 1, number: 1 }, &snapshot(listen, upstream, routes))?;
+    write_snapshot_file(&file, Version { epoch: 1, number: 1 }, &snapshot(listen))?;
     let arguments: Vec<OsString> = vec![
         "--snapshot".into(),
         file.into(),
@@ -61,17 +70,9 @@ pub fn snapshot(listen: SocketAddr, upstream: SocketAddr, routes: Option<usize>)
     let mut snapshot = Snapshot::default();
     snapshot.insert(Resource::Listener(Arc::new(listener)));
     for port in BACKENDS {
-        let backend = Backend {
-            key: backend_key(port),
-            protocol: Protocol::Http,
-            tls: None,
-            source: Source::Endpoints,
-            connect_timeout: Duration::from_secs(5),
-            broken: None,
-        };
         let endpoints =
             Endpoints { key: backend_key(port), endpoints: vec![Endpoint { address: upstream, ready: true }] };
-        snapshot.insert(Resource::Backend(Arc::new(backend)));
+        snapshot.insert(Resource::Backend(Arc::new(backend(backend_key(port)))));
         snapshot.insert(Resource::Endpoints(Arc::new(endpoints)));
     }
     let routes = match routes {
@@ -94,6 +95,43 @@ pub fn edited(number: usize) -> Route {
 #[must_use]
 pub fn unedited(number: usize) -> Route {
     numbered(number, &prefix(number), BACKENDS[0])
+}
+
+/// So many routes, of which all but the first have a host, a backend and endpoints of their own.
+#[must_use]
+pub fn snapshot_of_strangers(listen: SocketAddr, upstream: SocketAddr, routes: usize) -> Snapshot {
+    let mut snapshot = snapshot(listen, upstream, Some(1));
+    for resource in (2..=routes).flat_map(|number| alone(number, upstream)) {
+        snapshot.insert(resource);
+    }
+    snapshot
+}
+
+/// Everything of a route with a host, a backend and endpoints of its own, as gateway-api-bench makes it: `/ready` leads there, everything else to
+/// a Service that does not exist.
+#[must_use]
+pub fn alone(number: usize, upstream: SocketAddr) -> Vec<Resource> {
+    let name = format!("route-{number:05}");
+    let host = Host::parse(&format!("{name}.example")).map_or(HostPattern::Any, HostPattern::Exact);
+    let key = BackendKey::service("apps", name.clone(), 80);
+    let rule = |rule: u16, prefix: &str, target: Target| {
+        let hostname = RouteHostname { effective: host.clone(), written: host.clone() };
+        let matched = Match { path: PathMatch::prefix(prefix), ..Match::default() };
+        Route {
+            key: RouteKey::http("apps", name.as_str(), rule),
+            attachments: vec![Attachment::new(listener_key(), vec![hostname])],
+            action: Action::Forward(vec![WeightedBackend { target, weight: 1, filters: Vec::new() }]),
+            ..route(&name, matched, BACKENDS[0])
+        }
+    };
+    let ready = rule(0, "/ready", Target::Backend(key.clone()));
+    let missing = rule(1, "/", Target::Invalid(Failure::InvalidBackend));
+    vec![
+        Resource::Backend(Arc::new(backend(key.clone()))),
+        Resource::Endpoints(Arc::new(Endpoints { key, endpoints: vec![Endpoint { address: upstream, ready: true }] })),
+        Resource::Route(Arc::new(ready)),
+        Resource::Route(Arc::new(missing)),
+    ]
 }
 
 /// Both lead to the one upstream; an edit moves a route from the first to the second.
@@ -123,6 +161,17 @@ fn route(name: &str, matched: Match, backend: u16) -> Route {
         timeouts: Timeouts::default(),
         retry: None,
         persistence: None,
+    }
+}
+
+fn backend(key: BackendKey) -> Backend {
+    Backend {
+        key,
+        protocol: Protocol::Http,
+        tls: None,
+        source: Source::Endpoints,
+        connect_timeout: Duration::from_secs(5),
+        broken: None,
     }
 }
 

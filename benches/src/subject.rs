@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use portcullis_ir::Snapshot;
 
 use crate::cachegrind::{Load, REQUESTS};
 use crate::child::{Launch, Running, free_address};
@@ -55,7 +56,10 @@ impl Bench {
             }
             ("b7", routes) => Ok(self.apply(routes).await?.0),
             ("b7_bytes", _) => self.apply("5000").await?.1,
-            ("rss", _) => self.idle(5000).await,
+            ("rss", "") => self.idle(5000, |listen| ours::snapshot(listen, self.upstream, Some(5000))).await,
+            ("rss", "strangers") => {
+                self.idle(1, |listen| ours::snapshot_of_strangers(listen, self.upstream, 5000)).await
+            }
             _ => anyhow::bail!("nothing measures {key}"),
         }
     }
@@ -103,13 +107,14 @@ impl Bench {
         Ok((instructions, bytes.context("no bytes were printed").and_then(|bytes| Ok(bytes.trim().parse()?))))
     }
 
-    /// Resident memory of the data plane alone with so many routes, and nothing to do.
-    async fn idle(&self, routes: usize) -> anyhow::Result<f64> {
+    /// Resident memory of the data plane alone with such a snapshot, and nothing to do once `route` has been asked.
+    async fn idle(&self, route: usize, snapshot: impl FnOnce(SocketAddr) -> Snapshot) -> anyhow::Result<f64> {
+        self.present("portcullis-dataplane")?;
         let folder = tempfile::tempdir()?;
-        let launch = ours::data_plane(&self.binaries, folder.path(), self.upstream, Some(routes))?;
+        let launch = ours::data_plane_over(&self.binaries, folder.path(), snapshot)?;
         let mut running = Running::start(&launch.program, &launch.arguments, &[], folder.path())?;
         running.listening(launch.listen, START).await?;
-        client::ready(launch.listen, &Shape::Routed { route: routes }.into(), START).await?;
+        client::ready(launch.listen, &Shape::Routed { route }.into(), START).await?;
         let resident = memory::settled(&running).await?;
         running.stop(STOP).await?;
         Ok(resident)

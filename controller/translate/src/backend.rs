@@ -214,7 +214,7 @@ pub(crate) fn compile(reader: &Reader<'_, '_>, key: &BackendKey, old: Option<&Co
                 let backend = Backend {
                     key: key.clone(),
                     protocol: service::protocol(&found, key.port).unwrap_or(Protocol::Http),
-                    tls,
+                    tls: tls.map(Box::new),
                     source: Source::Endpoints,
                     connect_timeout: CONNECT_TIMEOUT,
                     broken,

@@ -157,7 +157,7 @@ fn usable(
             crds::BackendProtocol::Http => Protocol::Http,
             crds::BackendProtocol::Http2 => Protocol::Http2,
         },
-        tls: tls.as_ref().map(|tls| translate_tls(reader, name, tls)).transpose()?,
+        tls: tls.as_ref().map(|tls| translate_tls(reader, name, tls)).transpose()?.map(Box::new),
         source: if names.is_empty() { Source::Endpoints } else { Source::Names(names) },
         connect_timeout: connect_timeout.as_deref().map_or(Ok(CONNECT_TIMEOUT), parse_timeout)?,
         broken: None,

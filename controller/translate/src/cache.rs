@@ -19,7 +19,7 @@ pub(crate) struct Cache<K, V, S = ()> {
 }
 
 struct Entry<V, S> {
-    reads: Vec<Read>,
+    reads: Box<[Read]>,
     /// The last pass in which all of them were found to hold.
     held: Pass,
     value: Arc<V>,

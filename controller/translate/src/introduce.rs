@@ -45,7 +45,7 @@ impl<'p> Introductions<'p> {
         presented: &mut Vec<Arc<Certificate>>,
     ) -> Arc<Backend> {
         let (Some(certificate), Some(BackendTls { client_certificate: None, .. })) =
-            (self.certificates.get(gateway), &backend.tls)
+            (self.certificates.get(gateway), backend.tls.as_deref())
         else {
             return Arc::clone(backend);
         };

@@ -19,6 +19,7 @@ mod attach;
 mod backend;
 mod backend_object;
 mod backend_ref;
+mod by_gateway;
 mod cache;
 mod certificates;
 mod class;

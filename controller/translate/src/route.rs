@@ -14,6 +14,7 @@ use portcullis_ir::{
 
 use crate::attach::attachments;
 use crate::backend::Resolver;
+use crate::by_gateway::ByGateway;
 use crate::cache::Cache;
 use crate::memo::Memo;
 use crate::object::name_of;
@@ -35,15 +36,15 @@ pub(crate) struct CompiledRoute {
     /// One entry per parentRef that names something of ours, in the order written.
     pub(crate) parents: Vec<ParentPlan>,
     /// Its rules for each Gateway, with the attachments to that Gateway's listeners.
-    pub(crate) rules: BTreeMap<GatewayKey, Vec<Arc<Route>>>,
+    pub(crate) rules: ByGateway<Box<[Arc<Route>]>>,
     /// The same for a route of streams.
-    pub(crate) streams: BTreeMap<GatewayKey, Vec<Arc<StreamRoute>>>,
+    pub(crate) streams: ByGateway<Box<[Arc<StreamRoute>]>>,
     /// Every backend that a rule names.
     pub(crate) backends: Vec<BackendKey>,
     /// Every XBackend that a rule names, usable or not.
     pub(crate) x_backends: Vec<NamespacedName>,
-    /// The listeners that count it.
-    pub(crate) attached: BTreeSet<ListenerKey>,
+    /// The listeners that count it, each once.
+    pub(crate) attached: Box<[ListenerKey]>,
 }
 
 impl CompiledRoute {
@@ -237,15 +238,15 @@ impl Attached<'_> {
     fn by_gateway<C, R: PartialEq>(
         &self,
         rules: &[C],
-        old: Option<&BTreeMap<GatewayKey, Vec<Arc<R>>>>,
+        old: Option<&ByGateway<Box<[Arc<R>]>>>,
         attach: impl Fn(&C, RouteKey, i64, Vec<Attachment>) -> Option<R>,
-    ) -> BTreeMap<GatewayKey, Vec<Arc<R>>> {
+    ) -> ByGateway<Box<[Arc<R>]>> {
         let mut listeners: BTreeMap<&GatewayKey, BTreeMap<ListenerKey, Vec<RouteHostname>>> = BTreeMap::new();
         for (listener, hostnames) in self.listeners {
             listeners.entry(&listener.gateway).or_default().insert(listener.clone(), hostnames.clone());
         }
         let compile = |(gateway, listeners): (&GatewayKey, BTreeMap<ListenerKey, Vec<RouteHostname>>)| {
-            let known = old.and_then(|old| old.get(gateway)).map(Vec::as_slice).unwrap_or_default();
+            let known = old.and_then(|old| old.get(gateway)).map(|known| &**known).unwrap_or_default();
             let routes = rules.iter().enumerate().filter_map(|(at, rule)| {
                 // A key counts to 65,535; an object so large never gets past an API server.
                 let at = u16::try_from(at).ok()?;
@@ -273,8 +274,8 @@ impl CompiledRule {
             filters,
             action,
             timeouts,
-            retry,
-            persistence,
+            retry: retry.map(Box::new),
+            persistence: persistence.map(Box::new),
         })
     }
 }

@@ -121,7 +121,7 @@ pub(crate) fn compile(
     };
     match body() {
         Ok((Filters { filters, redirect }, backends, timeouts, retry, persistence)) => {
-            let action = redirect.map_or(Action::Forward(backends), Action::Redirect);
+            let action = redirect.map_or(Action::Forward(backends), |redirect| Action::Redirect(Box::new(redirect)));
             (CompiledRule { name, matches, filters, action, timeouts, retry, persistence }, None)
         }
         Err(error) => {

@@ -136,13 +136,13 @@ fn mend_whole(
         let served = programs.iter().filter(|(_, program)| program.is_served());
         let mut parts: Vec<Parts<'_>> = served.map(|(gateway, program)| Parts::of(gateway, program)).collect();
         for compiled in routes.values() {
-            for (gateway, rules) in &compiled.rules {
+            for (gateway, rules) in compiled.rules.iter() {
                 let Some(parts) = find(&mut parts, gateway) else { continue };
                 for rule in rules {
                     parts.routes.put(&rule.key, policies.rule(gateway, rule));
                 }
             }
-            for (gateway, rules) in &compiled.streams {
+            for (gateway, rules) in compiled.streams.iter() {
                 let Some(parts) = find(&mut parts, gateway) else { continue };
                 for rule in rules {
                     parts.streams.put(&rule.key, rule);

@@ -201,8 +201,8 @@ impl<'w, 'a> Reader<'w, 'a> {
         Self { world, reads: RefCell::default() }
     }
 
-    pub(crate) fn into_reads(self) -> Vec<Read> {
-        self.reads.into_inner()
+    pub(crate) fn into_reads(self) -> Box<[Read]> {
+        self.reads.into_inner().into_boxed_slice()
     }
 
     pub(crate) fn http_route(&self, name: &NamespacedName) -> Option<Arc<HttpRoute>> {

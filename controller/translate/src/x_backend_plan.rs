@@ -98,7 +98,7 @@ fn usable(
     let backend = Backend {
         key: key.clone(),
         protocol,
-        tls,
+        tls: tls.map(Box::new),
         source: Source::Names(vec![(host, number)]),
         connect_timeout: CONNECT_TIMEOUT,
         broken: None,

@@ -14,7 +14,7 @@ pub struct Backend {
     pub protocol: Protocol,
     /// None: plain text.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls: Option<BackendTls>,
+    pub tls: Option<Box<BackendTls>>,
     pub source: Source,
     /// Some: what is asked of this backend cannot be honoured (its BackendTLSPolicy, say), so nothing is sent to it.
     #[serde(skip_serializing_if = "Option::is_none")]

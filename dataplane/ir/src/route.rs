@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::{Auth, Filter, HostPattern, Limits, ListenerKey, Match, Redirect, RouteKey, Target};
 
-/// One rule. Everything about it is here; nothing else changes its meaning but the backends it names.
+/// One rule. Everything about it is here; nothing else changes its meaning but the backends it names. What few rules have is boxed: there are
+/// thousands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Route {
     pub key: RouteKey,
@@ -27,10 +28,10 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// None: only a request of which the backend has seen nothing is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry: Option<Retry>,
+    pub retry: Option<Box<Retry>>,
     /// None: every request is balanced by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub persistence: Option<SessionPersistence>,
+    pub persistence: Option<Box<SessionPersistence>>,
 }
 
 /// The listener that a rule is attached to, and for which of its hosts.
@@ -63,7 +64,7 @@ pub struct RouteHostname {
 pub enum Action {
     /// Picked by weight. Empty, or all of weight 0, answers 500.
     Forward(Vec<WeightedBackend>),
-    Redirect(Redirect),
+    Redirect(Box<Redirect>),
     /// The rule is broken as a whole (a filter that cannot be resolved, say): it denies, it is never skipped.
     Fail(Failure),
 }
@@ -154,5 +155,20 @@ impl Attachment {
 impl Timeouts {
     pub fn is_off(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A data plane holds thousands of each: what few of them have is boxed.
+    #[test]
+    fn a_rule_and_what_every_rule_has_stay_small() {
+        assert!(size_of::<Route>() <= 208, "{}", size_of::<Route>());
+        assert!(size_of::<Attachment>() <= 120, "{}", size_of::<Attachment>());
+        assert!(size_of::<WeightedBackend>() <= 72, "{}", size_of::<WeightedBackend>());
+        assert!(size_of::<Match>() <= 128, "{}", size_of::<Match>());
+        assert!(size_of::<crate::Backend>() <= 104, "{}", size_of::<crate::Backend>());
     }
 }

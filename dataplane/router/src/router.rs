@@ -1,14 +1,14 @@
 //! All listeners and rules of one data plane: compiled change by change, asked request by request.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use foldhash::fast::{FixedState, RandomState};
-use imbl::shared_ptr::DefaultSharedPtr;
-use imbl::{GenericHashMap, OrdMap};
+use foldhash::fast::RandomState;
+use imbl::{OrdMap, OrdSet};
 use portcullis_ir::{Change, Listener, ListenerKey, Resource, ResourceKey, Route, RouteKey};
 
 use crate::entrance::{Entrance, Node};
@@ -31,12 +31,12 @@ use crate::{Bind, Found, Outcome, Request, Rule, Sni};
 pub struct Router<T> {
     /// Of every hash table, so that nobody can prepare keys that collide.
     seed: u64,
-    rules: GenericHashMap<ByKey<T>, (), FixedState, DefaultSharedPtr>,
+    rules: OrdSet<ByKey<T>>,
     nodes: OrdMap<ListenerKey, Arc<Node<T>>>,
     entrances: OrdMap<Bind, Arc<Entrance<T>>>,
 }
 
-/// A rule, hashed and compared by the key of its route.
+/// A rule, compared by the key of its route.
 struct ByKey<T>(Arc<Rule<T>>);
 
 /// Listeners that changes touch. They are held by nobody else meanwhile, so that many changes to one copy it once.
@@ -49,12 +49,7 @@ impl<T> Router<T> {
 
     /// A router whose tables have the same shape in every run, for measurements.
     pub fn seeded(seed: u64) -> Self {
-        Self {
-            seed,
-            rules: GenericHashMap::with_hasher(FixedState::with_seed(seed)),
-            nodes: OrdMap::new(),
-            entrances: OrdMap::new(),
-        }
+        Self { seed, rules: OrdSet::new(), nodes: OrdMap::new(), entrances: OrdMap::new() }
     }
 
     /// Applies changes of listeners and routes; others are ignored. Work grows with the changes, not with the tables.
@@ -72,13 +67,13 @@ impl<T> Router<T> {
                     };
                 }
                 Some(ResourceKey::Route(key)) => {
-                    if let Some((old, ())) = self.rules.remove_with_key(&key) {
+                    if let Some(old) = self.rules.remove(&key) {
                         self.detach(&mut touched, &old.0);
                     }
                     if let Some(Resource::Route(route)) = &change.after {
                         let rule = Arc::new(Rule { route: Arc::clone(route), payload: make(route) });
                         self.attach(&mut touched, &rule);
-                        self.rules.insert(ByKey(rule), ());
+                        self.rules.insert(ByKey(rule));
                     }
                 }
                 Some(
@@ -139,9 +134,14 @@ impl<T> Router<T> {
         self.entrances.get(&bind)?.door(true, sni).map(|door| &door.listener)
     }
 
-    /// All compiled rules, in no particular order.
+    /// The compiled rule of a route.
+    pub fn rule(&self, key: &RouteKey) -> Option<&Arc<Rule<T>>> {
+        self.rules.get(key).map(|rule| &rule.0)
+    }
+
+    /// All compiled rules, in order of key.
     pub fn rules(&self) -> impl Iterator<Item = &Arc<Rule<T>>> {
-        self.rules.keys().map(|rule| &rule.0)
+        self.rules.iter().map(|rule| &rule.0)
     }
 
     /// All listeners, in order of key.
@@ -254,8 +254,14 @@ impl<T> PartialEq for ByKey<T> {
 
 impl<T> Eq for ByKey<T> {}
 
-impl<T> Hash for ByKey<T> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.route.key.hash(state);
+impl<T> PartialOrd for ByKey<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> Ord for ByKey<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.route.key.cmp(&other.0.route.key)
     }
 }

@@ -94,7 +94,9 @@ mod tests {
     async fn an_interval_tells_what_it_brought_and_no_more() {
         let metrics = Arc::new(Metrics::default());
         let [named, other] = ["named", "other"].map(|name| RouteKey::http("ns", name, 0));
-        let count = |key: &RouteKey, status, flags| metrics.rule(key).request(status, flags, Duration::from_micros(3));
+        let count = |key: &RouteKey, status, flags| {
+            metrics.request(key, &metrics.rule(key), status, flags, Duration::from_micros(3));
+        };
         count(&named, 200, Flags::NONE);
         let observe = Observe { resources: vec![ResourceKey::Route(named.clone())], interval_milliseconds: 1000 };
         let mut observation = Observation::begin(observe, &metrics).expect("an interval is asked for");
@@ -111,7 +113,7 @@ mod tests {
         assert_eq!((health.rest.requests, health.rest.backend_errors), (2, 1));
         assert_eq!(health.rest.gateway_errors, [(ErrorClass::NoRoute, 1)]);
 
-        metrics.remove_rule(&other);
+        metrics.remove_rule(&other, &metrics.rule(&other));
         let quiet = observation.report(version);
         assert_eq!((quiet.resources.len(), quiet.rest.requests), (0, 0));
     }

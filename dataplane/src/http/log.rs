@@ -94,7 +94,9 @@ impl Log {
         let total = now.saturating_duration_since(self.started);
         let shared = &conn.worker.shared;
         match &self.rule {
-            Some(rule) => rule.payload.metrics.request(self.status, self.flags, total),
+            Some(rule) => {
+                shared.metrics.request(&rule.route.key, &rule.payload.metrics, self.status, self.flags, total);
+            }
             None => shared.metrics.unmatched.request(self.status, self.flags, total),
         }
         shared.metrics.flags(self.flags);

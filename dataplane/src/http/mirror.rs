@@ -37,13 +37,10 @@ thread_local! {
 
 /// The backends that get a copy of this request.
 pub(super) fn due<'p>(program: &'p Program, state: &RuleState, target: usize) -> Vec<&'p Arc<BackendProgram>> {
-    let own = state.mirrors_of(target);
+    let (of_rule, of_target) = state.mirrors_of(target);
+    let of_target = of_target.iter().enumerate().map(|(at, mirror)| (own_key(target, at), mirror));
     let mut due = Vec::new();
-    let all = state
-        .mirrors
-        .iter()
-        .enumerate()
-        .chain(own.iter().enumerate().map(|(at, mirror)| (own_key(target, at), mirror)));
+    let all = of_rule.iter().enumerate().chain(of_target);
     for (position, (mirror, share)) in all {
         if let CompiledTarget::Backend(slot) = mirror
             && let Some(backend) = program.backend(*slot)

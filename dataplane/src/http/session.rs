@@ -64,7 +64,8 @@ pub(super) struct Mark(HeaderName, HeaderValue);
 impl Persistence {
     /// None: the rule balances every request by itself.
     pub(crate) fn compile(route: &ir::Route) -> Result<Option<Box<Self>>, InvalidSession> {
-        let Some(ir::SessionPersistence { name, carrier, path, absolute_timeout, idle_timeout }) = &route.persistence
+        let Some(ir::SessionPersistence { name, carrier, path, absolute_timeout, idle_timeout }) =
+            route.persistence.as_deref()
         else {
             return Ok(None);
         };
@@ -120,7 +121,7 @@ impl Persistence {
 impl<'p> Session<'p> {
     /// What a request says of its session; none if its rule knows no sessions.
     pub(super) fn of(found: &Found<'p, RuleState>, headers: &HeaderMap, secure: bool) -> Option<Box<Self>> {
-        let rule = found.rule.payload.persistence.as_deref()?;
+        let rule = found.rule.payload.persistence()?;
         let now = now();
         let given = rule.read(headers, now);
         let path = rule.path.as_deref().unwrap_or_else(|| cookie_path(&found.matched.path));

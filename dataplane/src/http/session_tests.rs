@@ -15,13 +15,13 @@ fn route(carrier: ir::SessionCarrier, name: &str) -> ir::Route {
         action: ir::Action::Forward(Vec::new()),
         timeouts: ir::Timeouts::default(),
         retry: None,
-        persistence: Some(ir::SessionPersistence {
+        persistence: Some(Box::new(ir::SessionPersistence {
             name: name.into(),
             carrier,
             path: None,
             absolute_timeout: Some(Duration::from_secs(3600)),
             idle_timeout: Some(Duration::from_secs(60)),
-        }),
+        })),
     }
 }
 

@@ -64,6 +64,7 @@ pub(crate) struct Metrics {
     pub(crate) streams: StreamRules,
     /// Of AuthPolicies.
     pub(crate) auth: AuthMetrics,
+    /// Of rules that had requests: thousands may be there that have none.
     rules: Mutex<BTreeMap<RouteKey, Arc<RuleMetrics>>>,
 }
 
@@ -117,15 +118,40 @@ impl Metrics {
         }
     }
 
-    /// The counters of a rule. They stay the same as long as the rule is there.
+    /// The counters of a rule, new ones if it had no request yet.
     pub(crate) fn rule(&self, key: &RouteKey) -> Arc<RuleMetrics> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner).get(key).map_or_else(Arc::default, Arc::clone)
+    }
+
+    /// Counts a finished request of a rule. Status 0: no answer was sent.
+    pub(crate) fn request(
+        &self,
+        key: &RouteKey,
+        rule: &Arc<RuleMetrics>,
+        status: u16,
+        flags: Flags,
+        duration: Duration,
+    ) {
+        if rule.numbers().is_none() {
+            self.show(key, rule);
+        }
+        rule.request(status, flags, duration);
+    }
+
+    /// Begins a rule's series. What was still under way when its rule went begins none.
+    #[cold]
+    fn show(&self, key: &RouteKey, rule: &Arc<RuleMetrics>) {
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(rules.entry(key.clone()).or_default())
+        if !rule.has_ended() {
+            rules.insert(key.clone(), Arc::clone(rule));
+        }
     }
 
     /// Ends a rule's series.
-    pub(crate) fn remove_rule(&self, key: &RouteKey) {
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    pub(crate) fn remove_rule(&self, key: &RouteKey, rule: &RuleMetrics) {
+        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        rule.end();
+        rules.remove(key);
     }
 
     /// Figures of the named rules, and of all others together.
@@ -361,7 +387,7 @@ mod tests {
         let rule = metrics.rule(&key);
         assert!(!metrics.render(None, |_| {}).contains("cart"));
 
-        rule.request(204, Flags::NONE, Duration::from_millis(3));
+        metrics.request(&key, &rule, 204, Flags::NONE, Duration::from_millis(3));
         let text = metrics.render(None, |_| {});
         let labels = r#"class="2xx",route="cart",route_namespace="shop",rule="1""#;
         for line in text.lines().filter(|line| line.contains("cart")) {
@@ -370,7 +396,17 @@ mod tests {
         assert!(text.contains("portcullis_dataplane_requests_total{") && text.contains(r#"class="2xx""#), "{labels}");
         assert!(text.contains("portcullis_dataplane_request_duration_seconds_count"));
 
-        metrics.remove_rule(&key);
+        metrics.remove_rule(&key, &rule);
+        assert!(!metrics.render(None, |_| {}).contains("cart"));
+    }
+
+    #[test]
+    fn the_first_request_of_a_rule_that_has_gone_begins_no_series() {
+        let metrics = Metrics::default();
+        let key = RouteKey::http("shop", "cart", 1);
+        let gone = metrics.rule(&key);
+        metrics.remove_rule(&key, &gone);
+        metrics.request(&key, &gone, 204, Flags::NONE, Duration::ZERO);
         assert!(!metrics.render(None, |_| {}).contains("cart"));
     }
 

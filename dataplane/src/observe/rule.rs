@@ -1,6 +1,7 @@
 //! Counters of one rule.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use portcullis_wire::{ErrorClass, Figures, LATENCY_BUCKETS};
@@ -12,6 +13,8 @@ use super::{Counter, Flags, flags};
 #[derive(Debug, Default)]
 pub(crate) struct RuleMetrics {
     numbers: OnceLock<Box<Numbers>>,
+    /// The rule is gone, and with it its series.
+    ended: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +59,14 @@ impl RuleMetrics {
         if status >= 500 || !flags.is_empty() {
             numbers.error(status, flags);
         }
+    }
+
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
     }
 
     pub(super) fn numbers(&self) -> Option<&Numbers> {

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use portcullis_auth::Vault;
 use portcullis_ir as ir;
 use portcullis_ir::{Change, Resource, ResourceKey};
-use portcullis_router::{Router, Streams};
+use portcullis_router::{Router, Rule, Streams};
 use portcullis_wire::{Digests, Version};
 
 use super::lives::Lives;
+use super::names::Names;
 use super::rule::{compile_pick, compile_rule, compile_target, references};
 use super::slots::Slots;
 use super::{BackendSlot, Program, RuleState, StreamState, stream};
 use crate::listen::{Facts, Inside, Life, Place, TlsTable, facts};
-use crate::observe::{Metrics, RuleMetrics, StreamMetrics};
+use crate::observe::{Metrics, StreamMetrics};
 use crate::policy::{self, ListenerPolicies, PolicyCompiler, RulePolicies, asked_by_listener, asked_by_route};
 use crate::upstream::{BackendProgram, Upkeep, WeightedPick};
 
@@ -32,6 +33,7 @@ pub(crate) struct Compiler {
     /// None before the first program.
     version: Option<Version>,
     snapshot: ir::Snapshot,
+    names: Names,
     router: Router<RuleState>,
     streams: Streams<StreamState>,
     tls: TlsTable,
@@ -46,8 +48,7 @@ pub(crate) struct Compiler {
     /// Listeners that contradict another one on their port.
     contradicting: BTreeMap<ir::ListenerKey, String>,
     slots: Slots,
-    retained: HashMap<ir::RouteKey, Retained<RuleMetrics>>,
-    retained_streams: HashMap<ir::RouteKey, Retained<StreamMetrics>>,
+    retained_streams: HashMap<ir::RouteKey, Retained>,
     /// Backends that refuse to connect because their TLS cannot be had as configured, and why.
     broken_tls: BTreeMap<ir::BackendKey, String>,
     /// Backends by the client certificate that they present.
@@ -59,11 +60,11 @@ pub(crate) struct Compiler {
     workers: usize,
 }
 
-/// What a rule keeps from program to program.
+/// What a rule of bytes and datagrams keeps from program to program; one of requests finds it in its predecessor.
 #[derive(Debug)]
-pub(super) struct Retained<M> {
-    pub(super) metrics: Arc<M>,
-    pub(super) pick: Arc<WeightedPick>,
+struct Retained {
+    metrics: Arc<StreamMetrics>,
+    pick: Arc<WeightedPick>,
 }
 
 /// What a set of changes asks to be compiled, beside routes.
@@ -79,6 +80,7 @@ impl Compiler {
         Self {
             version: None,
             snapshot: ir::Snapshot::default(),
+            names: Names::default(),
             router: Router::new(),
             streams: Streams::new(),
             tls: TlsTable::default(),
@@ -92,7 +94,6 @@ impl Compiler {
             shown_lives: Arc::default(),
             contradicting: BTreeMap::new(),
             slots: Slots::default(),
-            retained: HashMap::new(),
             retained_streams: HashMap::new(),
             broken_tls: BTreeMap::new(),
             presenters: BTreeMap::new(),
@@ -123,7 +124,8 @@ impl Compiler {
 
     /// The next program. The former ones stay as they are. `digests` are those of everything once the delta is applied;
     /// whoever assembled it knows them.
-    pub(crate) fn apply(&mut self, version: Version, digests: Digests, delta: ir::Delta) -> Arc<Program> {
+    pub(crate) fn apply(&mut self, version: Version, digests: Digests, mut delta: ir::Delta) -> Arc<Program> {
+        self.names.share(&mut delta.upserts);
         let changes = self.snapshot.apply(delta);
         self.move_references(&changes);
         self.vault.apply(&changes);
@@ -354,18 +356,22 @@ impl Compiler {
     }
 
     fn compile_routes(&mut self, changes: &[Change]) {
-        let Self { router, slots, retained, single, metrics, workers, policy_compiler, .. } = self;
+        let Self { router, slots, single, metrics, workers, policy_compiler, .. } = self;
+        let of_route = |change: &Change| match &change.before {
+            Some(Resource::Route(route)) => Some(Arc::clone(router.rule(&route.key)?)),
+            _ => None,
+        };
+        let before: HashMap<ir::RouteKey, Arc<Rule<RuleState>>> =
+            changes.iter().filter_map(of_route).map(|rule| (rule.route.key.clone(), rule)).collect();
         router.apply(changes, &mut |route| {
-            let kept = retained.remove(&route.key);
-            let state = compile_rule(route, kept.as_ref(), slots, single, metrics, policy_compiler, *workers);
-            let keep = Retained { metrics: Arc::clone(&state.metrics), pick: Arc::clone(&state.pick) };
-            retained.insert(route.key.clone(), keep);
-            state
+            let kept = before.get(&route.key).map(|rule| &rule.payload);
+            compile_rule(route, kept, slots, single, metrics, policy_compiler, *workers)
         });
         for change in changes {
-            if let (Some(Resource::Route(route)), None) = (&change.before, &change.after) {
-                retained.remove(&route.key);
-                metrics.remove_rule(&route.key);
+            if let (Some(Resource::Route(route)), None) = (&change.before, &change.after)
+                && let Some(gone) = before.get(&route.key)
+            {
+                metrics.remove_rule(&route.key, &gone.payload.metrics);
             }
         }
     }

@@ -7,6 +7,7 @@
 mod compile;
 mod cors;
 mod lives;
+mod names;
 mod rule;
 mod slots;
 mod stream;

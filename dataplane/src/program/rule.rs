@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use portcullis_ir as ir;
 
-use super::compile::Retained;
 use super::slots::Slots;
 use super::{BackendSlot, CompiledCors};
 use crate::http::{InvalidSession, Persistence};
@@ -18,22 +17,27 @@ pub(crate) struct RuleState {
     pub(crate) metrics: Arc<RuleMetrics>,
     /// Smooth weighted round robin, one state per worker. Kept across swaps while the weights stay the same.
     pub(crate) pick: Arc<WeightedPick>,
-    /// None: every request is balanced by itself.
-    pub(crate) persistence: Option<Box<Persistence>>,
     /// In the order of `Action::Forward`; empty for other actions.
     pub(crate) targets: Box<[CompiledTarget]>,
-    /// Mirrors of the rule's own filters, in order.
-    pub(crate) mirrors: Box<[CompiledMirror]>,
-    /// Mirrors of the filters of each backend, in the order of `targets`; empty if no backend has any.
-    pub(crate) backend_mirrors: Box<[Box<[CompiledMirror]>]>,
-    /// The CORS filter of the rule's own filters.
-    pub(crate) cors: Option<Box<CompiledCors>>,
-    /// The CORS filter of each backend, in the order of `targets`; empty if no backend has one.
-    pub(crate) backend_cors: Box<[Option<Box<CompiledCors>>]>,
+    /// What few rules have: there are thousands.
+    extras: Option<Box<Extras>>,
     /// In force at listeners where they differ from the listener's own.
     pub(crate) policies: RulePolicies,
     /// The rule is a GRPCRoute's: its backends are spoken HTTP/2 to.
     pub(crate) grpc: bool,
+}
+
+#[derive(Debug, Default)]
+struct Extras {
+    persistence: Option<Box<Persistence>>,
+    /// Mirrors of the rule's own filters, in order.
+    mirrors: Box<[CompiledMirror]>,
+    /// Mirrors of the filters of each backend, in the order of `targets`; empty if no backend has any.
+    backend_mirrors: Box<[Box<[CompiledMirror]>]>,
+    /// The CORS filter of the rule's own filters.
+    cors: Option<CompiledCors>,
+    /// The CORS filter of each backend, in the order of `targets`; empty if no backend has one.
+    backend_cors: Box<[Option<CompiledCors>]>,
 }
 
 pub(crate) type CompiledMirror = (CompiledTarget, ir::Fraction);
@@ -45,21 +49,40 @@ pub(crate) enum CompiledTarget {
 }
 
 impl RuleState {
-    /// The mirrors that a request picked for a target has beyond the rule's own.
-    pub(crate) fn mirrors_of(&self, target: usize) -> &[CompiledMirror] {
-        self.backend_mirrors.get(target).map_or(&[], |mirrors| mirrors)
+    /// None: every request is balanced by itself.
+    pub(crate) fn persistence(&self) -> Option<&Persistence> {
+        self.extras.as_ref()?.persistence.as_deref()
+    }
+
+    /// Mirrors of a request that was picked for a target: the rule's own, and those of its backend.
+    pub(crate) fn mirrors_of(&self, target: usize) -> (&[CompiledMirror], &[CompiledMirror]) {
+        let Some(extras) = &self.extras else { return (&[], &[]) };
+        (&extras.mirrors, extras.backend_mirrors.get(target).map_or(&[], |mirrors| mirrors))
     }
 
     /// The CORS filter for answers of a target: the rule's before its backend's.
     pub(crate) fn cors_of(&self, target: usize) -> Option<&CompiledCors> {
-        let own = || self.backend_cors.get(target).and_then(Option::as_deref);
-        self.cors.as_deref().or_else(own)
+        let extras = self.extras.as_ref()?;
+        let own = || extras.backend_cors.get(target).and_then(Option::as_ref);
+        extras.cors.as_ref().or_else(own)
     }
 
     /// The CORS filter where no target was picked: of several backends with one, the first's.
     pub(crate) fn any_cors(&self) -> Option<&CompiledCors> {
-        let own = || self.backend_cors.iter().flatten().next().map(Box::as_ref);
-        self.cors.as_deref().or_else(own)
+        let extras = self.extras.as_ref()?;
+        let own = || extras.backend_cors.iter().flatten().next();
+        extras.cors.as_ref().or_else(own)
+    }
+}
+
+impl Extras {
+    fn is_empty(&self) -> bool {
+        let Self { persistence, mirrors, backend_mirrors, cors, backend_cors } = self;
+        persistence.is_none()
+            && mirrors.is_empty()
+            && backend_mirrors.is_empty()
+            && cors.is_none()
+            && backend_cors.is_empty()
     }
 }
 
@@ -89,7 +112,7 @@ pub(super) fn compile_pick(
 
 pub(super) fn compile_rule(
     route: &ir::Route,
-    kept: Option<&Retained<RuleMetrics>>,
+    kept: Option<&RuleState>,
     slots: &Slots,
     single: &Arc<WeightedPick>,
     metrics: &Metrics,
@@ -114,11 +137,8 @@ pub(super) fn compile_rule(
     });
     let backend_cors: Box<[_]> = backends.iter().map(|backend| cors(&backend.filters)).collect();
     let any_mirror = backends.iter().any(|backend| mirrors(&backend.filters).next().is_some());
-    RuleState {
-        metrics: kept.map_or_else(|| metrics.rule(&route.key), |kept| Arc::clone(&kept.metrics)),
-        pick,
+    let extras = Extras {
         persistence,
-        targets,
         mirrors: compile_mirrors(&route.filters),
         backend_mirrors: if any_mirror {
             backends.iter().map(|backend| compile_mirrors(&backend.filters)).collect()
@@ -127,6 +147,12 @@ pub(super) fn compile_rule(
         },
         cors: cors(&route.filters),
         backend_cors: if backend_cors.iter().any(Option::is_some) { backend_cors } else { Box::default() },
+    };
+    RuleState {
+        metrics: kept.map_or_else(|| metrics.rule(&route.key), |kept| Arc::clone(&kept.metrics)),
+        pick,
+        targets,
+        extras: (!extras.is_empty()).then(|| Box::new(extras)),
         policies: RulePolicies::compile(route, policies),
         grpc: route.key.kind == ir::RouteKind::GrpcRoute,
     }
@@ -149,7 +175,7 @@ pub(super) fn references(route: &ir::Route) -> impl Iterator<Item = &ir::Backend
 }
 
 /// The first CORS filter of a list; the API allows one.
-fn cors(filters: &[ir::Filter]) -> Option<Box<CompiledCors>> {
+fn cors(filters: &[ir::Filter]) -> Option<CompiledCors> {
     let cors = filters.iter().find_map(|filter| match filter {
         ir::Filter::Cors(cors) => Some(cors),
         ir::Filter::RequestHeaders(_)
@@ -158,7 +184,7 @@ fn cors(filters: &[ir::Filter]) -> Option<Box<CompiledCors>> {
         | ir::Filter::Mirror(_)
         | ir::Filter::ExternalAuth(_) => None,
     });
-    cors.map(|cors| Box::new(CompiledCors::new(cors)))
+    cors.map(CompiledCors::new)
 }
 
 fn mirrors(filters: &[ir::Filter]) -> impl Iterator<Item = &ir::Mirror> {
@@ -170,4 +196,14 @@ fn mirrors(filters: &[ir::Filter]) -> impl Iterator<Item = &ir::Mirror> {
         | ir::Filter::Cors(_)
         | ir::Filter::ExternalAuth(_) => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_every_rule_carries_stays_small() {
+        assert!(size_of::<RuleState>() <= 64, "{}", size_of::<RuleState>());
+    }
 }

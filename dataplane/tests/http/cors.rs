@@ -240,7 +240,7 @@ async fn answers_of_our_own_can_be_read_by_those_who_may_read_the_backends() {
         .route(rule("/broken", ir::Action::Fail(ir::Failure::InvalidFilter)))
         .route(rule("/none", ir::Action::Forward(vec![])))
         .route(rule("/empty", ir::Action::Forward(vec![to("empty")])))
-        .route(rule("/moved", ir::Action::Redirect(redirect)))
+        .route(rule("/moved", ir::Action::Redirect(Box::new(redirect))))
         .start()
         .await;
     for (path, status) in [("/broken", 500), ("/none", 500), ("/empty", 503), ("/moved", 302)] {

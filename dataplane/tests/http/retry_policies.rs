@@ -16,7 +16,7 @@ fn retry(attempts: u32, codes: &[u16]) -> ir::Retry {
 
 fn before(addresses: &[SocketAddr], retry: ir::Retry) -> Setup {
     let setup = Setup::new().backend("b", addresses, ir::Protocol::Http);
-    setup.route(|route| route.retry = Some(retry))
+    setup.route(|route| route.retry = Some(Box::new(retry)))
 }
 
 fn answer(status: u16, body: &str) -> Vec<u8> {
@@ -237,7 +237,7 @@ async fn a_try_that_takes_too_long_is_given_up_for_the_next_one() {
     let start = |backend: &Backend, attempts, request| {
         let setup = Setup::new().backend("b", &[backend.address], ir::Protocol::Http);
         setup.route(move |route| {
-            (route.retry, route.timeouts) = (Some(retry(attempts, &[500])), timeouts(request));
+            (route.retry, route.timeouts) = (Some(Box::new(retry(attempts, &[500]))), timeouts(request));
         })
     };
     let backend = slow(2).await;
@@ -265,7 +265,7 @@ async fn an_answer_at_hand_is_better_than_a_pause_beyond_the_deadline() {
     let setup = Setup::new().backend("b", &[backend.address], ir::Protocol::Http);
     let gateway = setup
         .route(|route| {
-            route.retry = Some(policy);
+            route.retry = Some(Box::new(policy));
             route.timeouts.request = Some(Duration::from_secs(30));
         })
         .start()
@@ -317,7 +317,7 @@ async fn a_refused_stream_is_tried_again_with_its_body() {
     .await;
     for (attempts, status) in [(2, 502), (4, 200)] {
         let setup = Setup::new().backend("b", &[address], ir::Protocol::Http2);
-        let gateway = setup.route(|route| route.retry = Some(retry(attempts, &[]))).start().await;
+        let gateway = setup.route(|route| route.retry = Some(Box::new(retry(attempts, &[])))).start().await;
         let client = connect(gateway.address()).await;
         let request = Request::builder().method(Method::POST).uri("http://a.test/").body(()).unwrap();
         let answer = exchange(&client, request, b"hello", None).await;
@@ -352,7 +352,7 @@ async fn a_call_that_the_backend_did_not_begin_with_is_tried_again() {
         })
         .await;
         let setup = Setup::new().backend("b", &[address], ir::Protocol::Http2);
-        let gateway = setup.route(|route| route.retry = Some(retry(1, &[]))).start().await;
+        let gateway = setup.route(|route| route.retry = Some(Box::new(retry(1, &[])))).start().await;
         let client = connect(gateway.address()).await;
         let call = Request::builder().method(Method::POST).uri("http://a.test/a/b");
         let call = call.header("content-type", "application/grpc").header("te", "trailers").body(()).unwrap();

@@ -135,7 +135,7 @@ async fn redirects_tell_scheme_host_and_port_and_leave_the_connection_open() {
     let route = |path: &'static str, redirect: ir::Redirect| {
         move |route: &mut ir::Route| {
             route.matches = vec![prefix(path)];
-            route.action = ir::Action::Redirect(redirect);
+            route.action = ir::Action::Redirect(Box::new(redirect));
         }
     };
     let path = Some(ir::PathRewrite::Prefix("/new".into()));

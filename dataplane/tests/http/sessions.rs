@@ -52,7 +52,7 @@ impl Shop {
                 let weighted = ["v1", "v2"].into_iter().zip(weights);
                 let backends = weighted.map(|(name, weight)| ir::WeightedBackend { weight, ..to(name) });
                 route.action = ir::Action::Forward(backends.collect());
-                route.persistence = Some(persistence);
+                route.persistence = Some(Box::new(persistence));
             })
             .start()
             .await
@@ -126,7 +126,7 @@ async fn a_session_whose_endpoint_fails_moves_with_the_request() {
         drop(listener);
         stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 4\r\n\r\nonce").await.unwrap();
     });
-    let rule = |route: &mut ir::Route| route.persistence = Some(cookie());
+    let rule = |route: &mut ir::Route| route.persistence = Some(Box::new(cookie()));
     let alone = Setup::before(failing).change_routes(rule).start().await;
     let first = ask(&alone, "").await;
     assert_eq!(first.text(), "once");
@@ -161,7 +161,7 @@ async fn a_connection_that_died_does_not_move_a_session() {
     let (a, b) = (dying("a").await, dying("b").await);
     let gateway = Setup::new()
         .backend("b", &[a.address, b.address], ir::Protocol::Http)
-        .route(|route| route.persistence = Some(cookie()))
+        .route(|route| route.persistence = Some(Box::new(cookie())))
         .start()
         .await;
     let first = ask(&gateway, "").await;
@@ -205,7 +205,7 @@ async fn a_permanent_cookie_says_how_long_it_lives_and_for_which_path() {
             .backend("b", &[backend.address], ir::Protocol::Http)
             .route(|route| {
                 route.matches = vec![prefix("/x")];
-                route.persistence = Some(persistence);
+                route.persistence = Some(Box::new(persistence));
             })
             .start()
             .await;
@@ -222,7 +222,7 @@ async fn an_idle_time_moves_on_with_each_request() {
     let backend = named("only").await;
     let persistence = ir::SessionPersistence { idle_timeout: Some(Duration::from_secs(2)), ..cookie() };
     let gateway = Setup::before(backend.address);
-    let gateway = gateway.change_routes(|route| route.persistence = Some(persistence.clone())).start().await;
+    let gateway = gateway.change_routes(|route| route.persistence = Some(Box::new(persistence.clone()))).start().await;
     let mut session = given(&ask(&gateway, "").await);
     let first = session.clone();
     // Not synchronisation: time must pass. Longer than the idle time in all, never without a request as long.
@@ -244,7 +244,7 @@ async fn an_upgrade_begins_a_session_too() {
         reader.closed().await;
     })
     .await;
-    let setup = Setup::before(backend.address).change_routes(|route| route.persistence = Some(cookie()));
+    let setup = Setup::before(backend.address).change_routes(|route| route.persistence = Some(Box::new(cookie())));
     let gateway = setup.start().await;
     let response = ask(&gateway, "connection: Upgrade\r\nupgrade: websocket\r\n").await;
     assert_eq!(response.status, 101);
@@ -257,7 +257,7 @@ async fn a_session_that_cannot_be_carried_denies_the_rule() {
     let carrier = ir::SessionCarrier::Header;
     let persistence = ir::SessionPersistence { name: "connection".into(), carrier, ..cookie() };
     let setup = Setup::before(backend.address);
-    let gateway = setup.change_routes(|route| route.persistence = Some(persistence.clone())).start().await;
+    let gateway = setup.change_routes(|route| route.persistence = Some(Box::new(persistence.clone()))).start().await;
     assert_eq!(ask(&gateway, "").await.status, 500);
     assert_eq!(backend.connections(), 0);
 }

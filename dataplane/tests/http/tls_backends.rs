@@ -17,7 +17,7 @@ const BOTH: &[&str] = &["h2", "http/1.1"];
 /// A gateway before one backend that asks for TLS.
 async fn gateway(address: std::net::SocketAddr, protocol: ir::Protocol, policy: ir::BackendTls) -> Gateway {
     let setup = Setup::new().backend("b", &[address], protocol);
-    setup.change_backend("b", |backend| backend.tls = Some(policy)).route(|_| {}).start().await
+    setup.change_backend("b", |backend| backend.tls = Some(Box::new(policy))).route(|_| {}).start().await
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn nothing_is_sent_to_a_broken_backend_by_whatever_way() {
         |backend| {
             let mut policy = Authority::new().policy("app.test");
             policy.roots = vec![b"no certificate".as_slice().into()];
-            backend.tls = Some(policy);
+            backend.tls = Some(Box::new(policy));
         },
     ];
     for change in breaking {

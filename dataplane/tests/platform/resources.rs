@@ -63,13 +63,13 @@ pub(super) fn https_asking(
 
 /// Answers 302 to `http://{to}/…`: shows which rule took a request, without a backend.
 pub(super) fn redirect(name: &str, listeners: &[&str], to: &str) -> Resource {
-    let action = ir::Action::Redirect(ir::Redirect {
+    let action = ir::Action::Redirect(Box::new(ir::Redirect {
         scheme: Some("http".into()),
         hostname: Some(ir::Host::parse(to).unwrap()),
         port: None,
         path: None,
         status: 302,
-    });
+    }));
     route(name, listeners, action)
 }
 

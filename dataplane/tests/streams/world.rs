@@ -102,7 +102,7 @@ fn service(key: &ir::BackendKey, tls: Option<ir::BackendTls>) -> ir::Backend {
     ir::Backend {
         key: key.clone(),
         protocol: ir::Protocol::Http,
-        tls,
+        tls: tls.map(Box::new),
         source: ir::Source::Endpoints,
         connect_timeout: Duration::from_secs(5),
         broken: None,
@@ -155,13 +155,13 @@ pub(super) fn redirect(name: &str, listener: &str, to: &str) -> Resource {
         attachments: vec![ir::Attachment::new(listener_key(listener), vec![any])],
         matches: vec![ir::Match::default()],
         filters: Vec::new(),
-        action: ir::Action::Redirect(ir::Redirect {
+        action: ir::Action::Redirect(Box::new(ir::Redirect {
             scheme: Some("http".into()),
             hostname: Some(ir::Host::parse(to).unwrap()),
             port: None,
             path: None,
             status: 302,
-        }),
+        })),
         timeouts: ir::Timeouts::default(),
         retry: None,
         persistence: None,

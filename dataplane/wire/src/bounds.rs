@@ -130,7 +130,12 @@ pub(crate) fn list<T, U>(
     if !range.contains(&count) {
         return Err(Problem::Count { count, min: *range.start(), max: *range.end() }.into());
     }
-    entries.into_iter().enumerate().map(|(index, entry)| decode(entry).item(index)).collect()
+    // Collected in place they would keep the memory of the messages, which are many times larger, as long as they live.
+    let mut decoded = Vec::with_capacity(count);
+    for (index, entry) in entries.into_iter().enumerate() {
+        decoded.push(decode(entry).item(index)?);
+    }
+    Ok(decoded)
 }
 
 /// A string of at most `max` bytes.
@@ -197,5 +202,16 @@ pub(crate) fn ascending<T, K: Ord>(entries: &[T], key: impl Fn(&T) -> K) -> Resu
             let problem = Problem::Text("is out of order or occurs twice; the sender must sort the list");
             Err(InvalidResource::new(problem)).item(at + 1)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decoded_list_keeps_none_of_the_memory_that_its_message_had() {
+        let decoded = list(vec![[1_u8; 512]; 3], 0..=9, |message| Ok(message[0]));
+        assert_eq!(decoded.map(|list| (list.capacity(), list)).ok(), Some((3, vec![1; 3])));
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn hash_encoded(resource: &[u8]) -> Digest {
 
 /// Stands for a key where only identity matters: 16 bytes instead of three strings, and there is one for keys that
 /// this build cannot read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct KeyHash(u128);
 
 impl KeyHash {

@@ -114,7 +114,7 @@ pub(crate) fn apply(world: &World<'_>, memo: &mut Memo, gateways: &[&GatewayPlan
             seen.insert(at);
         }
     }
-    for rule in routes.values().flat_map(|route| route.rules.values()).flatten() {
+    for rule in routes.values().flat_map(|route| route.rules.iter()).flat_map(|(_, rules)| rules) {
         let of_limits = level::of_rule(&limit_targets, &rule.key, rule.rule_name.as_deref());
         let of_auth = level::of_rule(&auth_targets, &rule.key, rule.rule_name.as_deref());
         if of_limits.is_empty() && of_auth.is_empty() {

@@ -99,7 +99,7 @@ pub fn backend() -> impl Strategy<Value = Backend> {
         .prop_map(|(key, protocol, tls, source, connect_timeout, broken)| Backend {
             key,
             protocol,
-            tls,
+            tls: tls.map(Box::new),
             source,
             connect_timeout,
             broken,

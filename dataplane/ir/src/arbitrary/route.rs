@@ -32,8 +32,8 @@ pub fn route() -> impl Strategy<Value = Route> {
                 filters,
                 action,
                 timeouts,
-                retry,
-                persistence,
+                retry: retry.map(Box::new),
+                persistence: persistence.map(Box::new),
             }
         })
 }
@@ -102,7 +102,7 @@ fn action() -> impl Strategy<Value = Action> {
     });
     prop_oneof![
         4 => vec(backend, 0..4).prop_map(Action::Forward),
-        1 => redirect().prop_map(Action::Redirect),
+        1 => redirect().prop_map(|redirect| Action::Redirect(Box::new(redirect))),
         1 => failure().prop_map(Action::Fail),
     ]
 }

@@ -177,9 +177,11 @@ fn pick_state_and_counters_survive_an_edit_that_keeps_the_weights() {
 fn series_end_with_their_rule() {
     let mut story = Story::begin();
     let program = story.put([listener(ir::ListenerProtocol::Http), route("r", "/a", &[])]);
-    state(&program, "/a").unwrap().metrics.request(200, crate::observe::Flags::NONE, Duration::ZERO);
+    let key = ir::RouteKey::http("ns", "r", 0);
+    let counters = &state(&program, "/a").unwrap().metrics;
+    story.metrics.request(&key, counters, 200, crate::observe::Flags::NONE, Duration::ZERO);
     assert!(story.metrics.render(None, |_| {}).contains(r#"route="r""#));
-    story.remove(ResourceKey::Route(ir::RouteKey::http("ns", "r", 0)));
+    story.remove(ResourceKey::Route(key));
     assert!(!story.metrics.render(None, |_| {}).contains(r#"route="r""#));
 }
 
@@ -255,7 +257,7 @@ fn a_backend_whose_tls_cannot_be_had_is_told_until_it_heals() {
             roots,
             client_certificate: None,
         };
-        Resource::Backend(Arc::new(ir::Backend { tls: Some(tls), ..(*plain).clone() }))
+        Resource::Backend(Arc::new(ir::Backend { tls: Some(Box::new(tls)), ..(*plain).clone() }))
     };
     let bad: Vec<Box<[u8]>> = vec![b"no certificate".as_slice().into()];
     let told = |story: &Story| story.compiler.degraded().into_iter().map(|it| it.key).collect::<Vec<_>>();

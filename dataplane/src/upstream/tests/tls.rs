@@ -220,7 +220,7 @@ async fn nothing_is_sent_to_a_backend_that_the_configuration_calls_broken() {
     let backend = super::support::raw_backend::RawBackend::start(&[super::support::raw_backend::Do::Echo]).await;
     for tls in [None, Some(authority.policy("app.test", &[]))] {
         let failure = ir::Failure::InvalidBackendTls;
-        let broken = ir::Backend { tls: tls.clone(), broken: Some(failure), ..plain(Protocol::Http) };
+        let broken = ir::Backend { tls: tls.clone().map(Box::new), broken: Some(failure), ..plain(Protocol::Http) };
         let program = world.program(broken.clone(), &[backend.address]);
         assert_eq!(program.broken(), Some(failure));
         assert_eq!(world.connect(&program).await.unwrap_err(), ConnectError::Misconfigured);

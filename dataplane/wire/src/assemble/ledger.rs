@@ -1,6 +1,6 @@
 //! What was sent of one lane, and what of it is held: digests that follow each update by the difference.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use portcullis_ir::Digest;
 
@@ -10,7 +10,7 @@ use crate::digests::KeyHash;
 /// digest, but what is claimed to be held is what stood there before.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    sent: HashMap<KeyHash, Digest>,
+    sent: BTreeMap<KeyHash, Digest>,
     digest: Digest,
     /// Where `held` is not what was sent: what is held instead. At most one entry for each entry of `sent`, or for a
     /// resource that a rejected update left in place.

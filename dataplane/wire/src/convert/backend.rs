@@ -24,7 +24,7 @@ pub(super) fn encode(backend: &Backend) -> proto::Backend {
     };
     proto::Backend {
         protocol: protocol.into(),
-        tls: tls.as_ref().map(encode_tls),
+        tls: tls.as_deref().map(encode_tls),
         connect_timeout: nanoseconds(*connect_timeout),
         source: Some(source),
         broken: broken.map_or(proto::Failure::Unspecified.into(), encode_failure),
@@ -48,7 +48,7 @@ pub(super) fn decode(key: BackendKey, backend: proto::Backend) -> Result<Backend
     Ok(Backend {
         key,
         protocol,
-        tls: tls.map(decode_tls).transpose().at("tls")?,
+        tls: tls.map(decode_tls).transpose().at("tls")?.map(Box::new),
         source,
         connect_timeout: duration(connect_timeout).at("connect_timeout")?,
         // A failure of a later build breaks it all the same.

@@ -37,8 +37,8 @@ pub(super) fn encode(route: &Route) -> proto::Route {
         action: Some(action),
         request_timeout: request.map(nanoseconds),
         backend_request_timeout: backend_request.map(nanoseconds),
-        retry: retry.as_ref().map(encode_retry),
-        persistence: persistence.as_ref().map(encode_persistence),
+        retry: retry.as_deref().map(encode_retry),
+        persistence: persistence.as_deref().map(encode_persistence),
     }
 }
 
@@ -73,6 +73,7 @@ pub(super) fn decode(
     };
     let retry = retry.map(decode_retry).transpose().at("retry")?;
     let persistence = persistence.map(decode_persistence).transpose().at("persistence")?;
+    let (retry, persistence) = (retry.map(Box::new), persistence.map(Box::new));
     Ok(Route { key, rule_name, created, attachments, matches, filters, action, timeouts, retry, persistence })
 }
 
@@ -240,7 +241,8 @@ fn decode_action(
             Action::Forward(backends.at("backends")?)
         }
         Some(proto::route::Action::Redirect(redirect)) => {
-            let redirect = redirect::decode(redirect).at("redirect").map(Action::Redirect);
+            let redirect =
+                redirect::decode(redirect).at("redirect").map(|redirect| Action::Redirect(Box::new(redirect)));
             diagnostics.instead(redirect, || Action::Fail(Failure::InvalidFilter))
         }
         Some(proto::route::Action::Fail(failure)) => {

@@ -146,5 +146,5 @@ pub(in crate::upstream::tests) fn plain(protocol: ir::Protocol) -> ir::Backend {
 }
 
 pub(in crate::upstream::tests) fn over_tls(protocol: ir::Protocol, tls: ir::BackendTls) -> ir::Backend {
-    ir::Backend { tls: Some(tls), ..plain(protocol) }
+    ir::Backend { tls: Some(Box::new(tls)), ..plain(protocol) }
 }
