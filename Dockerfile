@@ -22,13 +22,17 @@ COPY prebuilt/ /out/
 
 FROM ${BINARIES} AS binaries
 
+# MIMALLOC_PURGE_DELAY: freed memory goes back after a tenth of a second instead of a second, after which often nobody is left to give it back.
+
 # Verifies the API server by its ServiceAccount's certificate and data planes by its own: it needs no roots.
 FROM scratch AS controller
 COPY --from=binaries /out/controller/ /
+ENV MIMALLOC_PURGE_DELAY=100
 USER 65532:65532
 ENTRYPOINT ["/portcullis-controller"]
 
 FROM scratch AS dataplane
 COPY --from=binaries /out/dataplane/ /
+ENV MIMALLOC_PURGE_DELAY=100
 USER 65532:65532
 ENTRYPOINT ["/portcullis-dataplane"]

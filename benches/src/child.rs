@@ -12,6 +12,9 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
+/// As our images have it. The peers that use the same allocator are measured with the same.
+const PURGE_DELAY: &str = "100";
+
 /// What to start and where it will listen.
 #[derive(Clone, Debug)]
 pub struct Launch {
@@ -52,6 +55,7 @@ impl Running {
         let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let child = Command::new(program)
             .args(arguments)
+            .env("MIMALLOC_PURGE_DELAY", PURGE_DELAY)
             .envs(environment.iter().copied())
             .current_dir(folder)
             .stdin(Stdio::null())
@@ -179,4 +183,14 @@ pub async fn signal(id: u32, name: &str) -> anyhow::Result<()> {
         bail!("process {id} was gone before it was asked to end");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn memory_is_given_back_as_our_images_do() {
+        let images = include_str!("../../Dockerfile");
+        let set = format!("ENV MIMALLOC_PURGE_DELAY={}", super::PURGE_DELAY);
+        assert_eq!(images.lines().filter(|line| *line == set).count(), 2, "both images");
+    }
 }

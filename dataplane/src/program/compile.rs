@@ -7,16 +7,17 @@ use std::sync::Arc;
 use portcullis_auth::Vault;
 use portcullis_ir as ir;
 use portcullis_ir::{Change, Resource, ResourceKey};
-use portcullis_router::{Router, Rule, Streams};
+use portcullis_router::{Router, Streams};
 use portcullis_wire::{Digests, Version};
 
 use super::lives::Lives;
 use super::names::Names;
-use super::rule::{compile_pick, compile_rule, compile_target, references};
+use super::rule::{compile_pick, compile_rule, compile_target, predecessors, references};
 use super::slots::Slots;
+use super::stream::Retained;
 use super::{BackendSlot, Program, RuleState, StreamState, stream};
 use crate::listen::{Facts, Inside, Life, Place, TlsTable, facts};
-use crate::observe::{Metrics, StreamMetrics};
+use crate::observe::Metrics;
 use crate::policy::{self, ListenerPolicies, PolicyCompiler, RulePolicies, asked_by_listener, asked_by_route};
 use crate::upstream::{BackendProgram, Upkeep, WeightedPick};
 
@@ -58,13 +59,6 @@ pub(crate) struct Compiler {
     metrics: Arc<Metrics>,
     upkeep: Arc<Upkeep>,
     workers: usize,
-}
-
-/// What a rule of bytes and datagrams keeps from program to program; one of requests finds it in its predecessor.
-#[derive(Debug)]
-struct Retained {
-    metrics: Arc<StreamMetrics>,
-    pick: Arc<WeightedPick>,
 }
 
 /// What a set of changes asks to be compiled, beside routes.
@@ -357,12 +351,7 @@ impl Compiler {
 
     fn compile_routes(&mut self, changes: &[Change]) {
         let Self { router, slots, single, metrics, workers, policy_compiler, .. } = self;
-        let of_route = |change: &Change| match &change.before {
-            Some(Resource::Route(route)) => Some(Arc::clone(router.rule(&route.key)?)),
-            _ => None,
-        };
-        let before: HashMap<ir::RouteKey, Arc<Rule<RuleState>>> =
-            changes.iter().filter_map(of_route).map(|rule| (rule.route.key.clone(), rule)).collect();
+        let before = predecessors(router, changes);
         router.apply(changes, &mut |route| {
             let kept = before.get(&route.key).map(|rule| &rule.payload);
             compile_rule(route, kept, slots, single, metrics, policy_compiler, *workers)

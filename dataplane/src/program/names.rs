@@ -11,14 +11,14 @@ const FEW: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Names {
-    known: HashSet<Arc<str>>,
+    known: HashSet<Arc<str>, foldhash::fast::RandomState>,
     /// With so many, those that nobody carries any more are sorted out.
     full: usize,
 }
 
 impl Default for Names {
     fn default() -> Self {
-        Self { known: HashSet::new(), full: FEW }
+        Self { known: HashSet::default(), full: FEW }
     }
 }
 

@@ -1,8 +1,10 @@
 //! What the data plane knows about one rule beyond the router's view of it; built when the rule is compiled.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use portcullis_ir as ir;
+use portcullis_router::{Router, Rule};
 
 use super::slots::Slots;
 use super::{BackendSlot, CompiledCors};
@@ -84,6 +86,18 @@ impl Extras {
             && cors.is_none()
             && backend_cors.is_empty()
     }
+}
+
+/// The rules that changes replace or take away, as they are compiled now.
+pub(super) fn predecessors(
+    router: &Router<RuleState>,
+    changes: &[ir::Change],
+) -> HashMap<ir::RouteKey, Arc<Rule<RuleState>>> {
+    let before = |change: &ir::Change| match &change.before {
+        Some(ir::Resource::Route(route)) => Some((route.key.clone(), Arc::clone(router.rule(&route.key)?))),
+        _ => None,
+    };
+    changes.iter().filter_map(before).collect()
 }
 
 pub(super) fn compile_target(target: &ir::Target, slots: &Slots) -> CompiledTarget {
@@ -204,6 +218,6 @@ mod tests {
 
     #[test]
     fn what_every_rule_carries_stays_small() {
-        assert!(size_of::<RuleState>() <= 64, "{}", size_of::<RuleState>());
+        assert!(size_of::<RuleState>() <= 72, "{}", size_of::<RuleState>());
     }
 }

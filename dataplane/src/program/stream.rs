@@ -20,6 +20,13 @@ pub(crate) struct StreamState {
     pub(crate) policies: RulePolicies,
 }
 
+/// What a rule of bytes and datagrams keeps from program to program; one of requests finds it in its predecessor.
+#[derive(Debug)]
+pub(super) struct Retained {
+    pub(super) metrics: Arc<StreamMetrics>,
+    pub(super) pick: Arc<WeightedPick>,
+}
+
 impl StreamState {
     /// The backend whose turn it is on a worker; none if the turn is that of an invalid one, or nobody's. `program` must
     /// be the one that holds this rule.
