@@ -6,9 +6,13 @@ use std::time::Duration;
 use portcullis_translate::{Kind, ObjectRef};
 use tokio::time::Instant;
 
-/// The first change is written at once; while changes go on, the pause between two writes doubles up to the longest.
+/// The first change is written at once; while changes go on, the pauses between two writes grow. In a burst the last change is told within a second
+/// (performance.md, B8), and where changes never end a write each two seconds is enough.
 const FIRST: Duration = Duration::from_millis(250);
+const IN_A_BURST: Duration = Duration::from_millis(750);
 const LONGEST: Duration = Duration::from_secs(2);
+/// So many writes without calm are no burst any more.
+const BURST: u32 = 12;
 /// After this long without a write the next one goes at once again.
 const CALM: Duration = Duration::from_secs(10);
 
@@ -20,13 +24,20 @@ pub(super) struct Paces {
 #[derive(Debug)]
 struct Pace {
     last: Instant,
-    pause: Duration,
+    /// Since it was calm.
+    writes: u32,
+}
+
+impl Pace {
+    fn pause(&self) -> Duration {
+        if self.writes > BURST { LONGEST } else { (FIRST * self.writes).min(IN_A_BURST) }
+    }
 }
 
 impl Paces {
     /// When the next write may start; none: now.
     pub(super) fn not_before(&self, reference: &ObjectRef, now: Instant) -> Option<Instant> {
-        self.paces.get(reference).map(|pace| pace.last + pace.pause).filter(|next| *next > now)
+        self.paces.get(reference).map(|pace| pace.last + pace.pause()).filter(|next| *next > now)
     }
 
     pub(super) fn wrote(&mut self, reference: &ObjectRef, now: Instant) {
@@ -34,8 +45,8 @@ impl Paces {
             return;
         }
         self.paces.retain(|_, pace| now.duration_since(pace.last) < CALM);
-        let pause = self.paces.get(reference).map_or(FIRST, |pace| (pace.pause * 2).min(LONGEST));
-        self.paces.insert(reference.clone(), Pace { last: now, pause });
+        let writes = self.paces.get(reference).map_or(0, |pace| pace.writes).saturating_add(1);
+        self.paces.insert(reference.clone(), Pace { last: now, writes });
     }
 }
 
@@ -53,13 +64,19 @@ mod tests {
         let mut paces = Paces::default();
         assert_eq!(paces.not_before(&gateway, now), None);
         let mut at = now;
-        let mut writes = 0;
+        let mut pauses = Vec::new();
         while at < now + Duration::from_secs(20) {
             paces.wrote(&gateway, at);
-            writes += 1;
-            at = paces.not_before(&gateway, at).unwrap_or(at);
+            let next = paces.not_before(&gateway, at).unwrap();
+            pauses.push(next - at);
+            at = next;
         }
-        assert!(writes <= 14, "{writes}");
+        assert!(pauses.len() <= 20 && pauses.is_sorted(), "{pauses:?}");
+        assert!(
+            pauses[..10].iter().all(|pause| *pause < Duration::from_secs(1)),
+            "a burst is told of soon: {pauses:?}"
+        );
+        assert_eq!(pauses.last(), Some(&LONGEST));
         assert_eq!(paces.not_before(&other, at), None);
         assert_eq!(paces.not_before(&gateway, at + CALM), None);
     }
