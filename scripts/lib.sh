@@ -114,7 +114,7 @@ ahead() {
   local name="$1" idle=(nice -n 19)
   shift
   ! chrt --idle 0 true 2>/dev/null || idle=(chrt --idle 0)
-  # A process group of its own, so that all of it can be ended; no session, for the kernel gives sessions equal shares whatever their priority.
+  # A process group of its own, so that all of it can be ended; no setsid, for autogroups get equal shares whatever their priority.
   set -m
   "${idle[@]}" "$@" >"$CACHE/ahead-$name.log" 2>&1 </dev/null &
   set +m
