@@ -22,8 +22,7 @@ COPY prebuilt/ /out/
 
 FROM ${BINARIES} AS binaries
 
-# MIMALLOC_PURGE_DELAY: freed memory goes back after a tenth of a second instead of a second, after which often nobody is left to give it back.
-
+# MIMALLOC_PURGE_DELAY, of both: freed memory goes back after a tenth of a second instead of a second, when often nobody asks any more.
 # Verifies the API server by its ServiceAccount's certificate and data planes by its own: it needs no roots.
 FROM scratch AS controller
 COPY --from=binaries /out/controller/ /

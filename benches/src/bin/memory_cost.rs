@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::Parser;
-use portcullis_benches::ours;
+use portcullis_benches::{ours, usage};
 use portcullis_dataplane::bench::ApplyBench;
 use portcullis_ir::{Change, Delta, Resource};
 use portcullis_wire::{Digests, Limits, ServerMessage, State, Version, delta_messages, snapshot_messages};
@@ -37,8 +37,8 @@ fn main() -> anyhow::Result<()> {
             ours::alone(number, address)
         }
     };
+    // The first route is there already.
     let mut snapshot = ours::snapshot(address, address, Some(1));
-    // The first is there already.
     let numbers = || 2..arguments.routes + 2;
     if arguments.at_once {
         for resource in numbers().flat_map(route) {
@@ -51,6 +51,7 @@ fn main() -> anyhow::Result<()> {
     let encoded = |messages: &[ServerMessage]| messages.iter().map(ServerMessage::encode_to_vec).collect::<Vec<_>>();
     let first = encoded(&first);
     drop(snapshot);
+    let resident = || usage::resident_kib(std::process::id());
     let before = resident()?;
     bench.apply(&first)?;
     if !arguments.at_once {
@@ -70,13 +71,9 @@ fn main() -> anyhow::Result<()> {
         }
     }
     let routes = arguments.routes;
-    println!("resident: {} bytes a route", (resident()? - before) / routes);
+    #[allow(clippy::cast_precision_loss)]
+    let each = (resident()? - before) * 1024.0 / routes as f64;
+    println!("resident: {each:.0} bytes a route");
     ensure!(bench.snapshot().config.routes.len() > routes, "a route is lost");
     Ok(())
-}
-
-fn resident() -> anyhow::Result<usize> {
-    let pages = std::fs::read_to_string("/proc/self/statm").context("/proc is not there; memory is read from it")?;
-    let pages = pages.split_whitespace().nth(1).context("/proc/self/statm has no second field")?;
-    Ok(pages.parse::<usize>()? * 4096)
 }
