@@ -85,6 +85,20 @@ pub fn snapshot(listen: SocketAddr, upstream: SocketAddr, routes: Option<usize>)
     snapshot
 }
 
+/// One route for everything with a tenth of its requests for a second backend.
+#[must_use]
+pub fn snapshot_with_canary(listen: SocketAddr, upstream: SocketAddr) -> Snapshot {
+    let mut snapshot = snapshot(listen, upstream, None);
+    let whole = route("everything", Match { path: PathMatch::prefix("/"), ..Match::default() }, BACKENDS[0]);
+    let shares = BACKENDS.into_iter().zip([9, 1]).map(|(port, weight)| WeightedBackend {
+        target: Target::Backend(backend_key(port)),
+        weight,
+        filters: Vec::new(),
+    });
+    snapshot.insert(Resource::Route(Arc::new(Route { action: Action::Forward(shares.collect()), ..whole })));
+    snapshot
+}
+
 /// Route `number` after its owner edited it: another prefix, another backend.
 #[must_use]
 pub fn edited(number: usize) -> Route {

@@ -54,6 +54,7 @@ impl Bench {
                 let peer = if name == "nginx" { Peer::Nginx } else { Peer::Haproxy };
                 self.policy(peer, if case == "limit" { "local" } else { "none" }, &limit_cases()).await
             }
+            ("cost", feature) => self.feature(feature).await,
             ("b7", routes) => Ok(self.apply(routes).await?.0),
             ("b7_bytes", _) => self.apply("5000").await?.1,
             ("rss", "") => self.idle(5000, |listen| ours::snapshot(listen, self.upstream, Some(5000))).await,
@@ -76,6 +77,30 @@ impl Bench {
         let shape = routes.map_or(Shape::Plain, |route| Shape::Routed { route });
         cachegrind::per_request(Load { script: shape.into(), concurrency, requests: REQUESTS }, |folder| {
             ours::data_plane(&self.binaries, folder, self.upstream, routes)
+        })
+        .await
+    }
+
+    /// A plain request with one thing more, or less, than B1's.
+    async fn feature(&self, feature: &str) -> anyhow::Result<f64> {
+        self.present("portcullis-dataplane")?;
+        let (canary, log) = match feature {
+            "canary" => (true, "sampled"),
+            "log" => (false, "all"),
+            "silent" => (false, "off"),
+            _ => anyhow::bail!("no feature is called {feature}"),
+        };
+        let load = Load { script: Shape::Plain.into(), concurrency: 1, requests: REQUESTS };
+        cachegrind::per_request(load, |folder| {
+            let mut launch = ours::data_plane_over(&self.binaries, folder, |listen| {
+                if canary {
+                    ours::snapshot_with_canary(listen, self.upstream)
+                } else {
+                    ours::snapshot(listen, self.upstream, None)
+                }
+            })?;
+            launch.arguments.extend(["--access-log".into(), log.into()]);
+            Ok(launch)
         })
         .await
     }

@@ -20,7 +20,7 @@ use crate::load::fixed::Outcome;
 use crate::load::{Ask, wrk};
 use crate::peers::{FleetSetup, LimitSetup, Peer, Programs, Server, Setup};
 use crate::stats::{Spread, percentile};
-use crate::usage::Foreign;
+use crate::usage::{Foreign, cpu_ns};
 
 /// Of the limit, in a second or in a day.
 const LIMIT: u64 = 12_800;
@@ -45,6 +45,8 @@ struct Reading {
     errors: u64,
     /// Scripts that the store ran for it.
     operations: u64,
+    /// Processor time of the store, in nanoseconds.
+    store_ns: u64,
 }
 
 pub(super) async fn run(programs: &Programs, effort: Effort, findings: &mut Findings) -> anyhow::Result<()> {
@@ -109,9 +111,10 @@ async fn replicas(
 
 /// Both replicas at once, at a fixed rate.
 async fn window(servers: &[Server], store: &Redis) -> anyhow::Result<Reading> {
-    let before = store.operations().await?;
+    let (before, store_before) = (store.operations().await?, cpu_ns(store.running.id())?);
     let asked = servers.iter().map(|server| b1::fixed(server.setup.listen, RATE));
     let outcomes: Vec<Outcome> = futures::future::try_join_all(asked).await?;
+    let store_ns = cpu_ns(store.running.id())? - store_before;
     let operations = store.operations().await? - before;
     let mean = |of: fn(&Outcome) -> f64| outcomes.iter().map(of).sum::<f64>() / f64::from(REPLICAS);
     Ok(Reading {
@@ -120,6 +123,7 @@ async fn window(servers: &[Server], store: &Redis) -> anyhow::Result<Reading> {
         requests: outcomes.iter().map(|outcome| outcome.requests).sum(),
         errors: outcomes.iter().map(|outcome| outcome.errors).sum(),
         operations,
+        store_ns,
     })
 }
 
@@ -132,6 +136,8 @@ fn lines(readings: &BTreeMap<&str, Vec<Reading>>, foreign: f64) -> Vec<Line> {
             of(name).iter().fold((0, 0), |sum, one| (sum.0 + one.operations, sum.1 + one.requests));
         (requests > 0).then(|| operations as f64 / requests as f64)
     };
+    // One call for each request: so many that nothing else the store does in a window matters.
+    let (store_ns, stored) = of(EXACT).iter().fold((0, 0), |sum, one| (sum.0 + one.store_ns, sum.1 + one.operations));
     let median =
         |name: &str, value: fn(&Reading) -> f64| percentile(&of(name).iter().map(value).collect::<Vec<_>>(), 0.5);
     let added = |name: &str| -> Vec<f64> {
@@ -165,6 +171,11 @@ fn lines(readings: &BTreeMap<&str, Vec<Reading>>, foreign: f64) -> Vec<Line> {
             p50(EXACT),
             p99(EXACT)
         )),
+        Line {
+            ours: (stored > 0).then(|| store_ns as f64 / stored as f64 / 1000.0),
+            foreign: Some(foreign),
+            ..Line::new("B4", format!("{CASE}: processor of the store"), "–", "µs/operation").kind(Kind::Timed)
+        },
     ]
 }
 
@@ -192,7 +203,7 @@ async fn rush(servers: &[Server], store: &Redis) -> anyhow::Result<Line> {
 /// A real server with nothing in it, on loopback.
 struct Redis {
     address: SocketAddr,
-    _running: Running,
+    running: Running,
     _folder: TempDir,
 }
 
@@ -205,7 +216,7 @@ impl Redis {
         let mut running = Running::start(Path::new("redis-server"), &arguments, &[], folder.path())
             .context("redis-server is missing: install the Debian package of that name")?;
         running.listening(address, Duration::from_secs(10)).await?;
-        Ok(Self { address, _running: running, _folder: folder })
+        Ok(Self { address, running, _folder: folder })
     }
 
     /// Scripts that it has run. What a script itself asks for is no further way to the store.
