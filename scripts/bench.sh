@@ -14,7 +14,6 @@ instructions() {
   local start=$SECONDS binaries=(bench portcullis-dataplane) arguments
   say "building the release binaries (fat LTO: minutes when cold)"
   if [ "$mode" != gate ]; then
-    need_apt haproxy haproxy
     binaries+=(peer_pingora peer_hyper)
   fi
   build_static release "${binaries[@]}"

@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 /// As our images have it. The peers that use the same allocator are measured with the same.
-const PURGE_DELAY: &str = "100";
+const PURGE_DELAY: &str = "0";
 
 /// What to start and where it will listen.
 #[derive(Clone, Debug)]
