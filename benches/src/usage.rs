@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
@@ -95,6 +95,20 @@ impl Foreign {
         let others = (busy_seconds() - self.busy) - (cpu_seconds(self.root) - self.own);
         (others / self.since.elapsed().as_secs_f64()).max(0.0)
     }
+}
+
+/// Microseconds that a look at a page takes after half a second's rest: some hundredths where memory is the machine's own, a thousand times as much for
+/// some pages where a host takes what rests from its guests' page tables. Whatever is done once in a while is slow on such a machine.
+#[must_use]
+pub fn rested_page_us() -> f64 {
+    const PAGES: u16 = 400;
+    const PAGE: usize = 4096;
+    let memory = std::hint::black_box(vec![1_u8; usize::from(PAGES) * PAGE]);
+    std::thread::sleep(Duration::from_millis(500));
+    let began = Instant::now();
+    let sum: u64 = memory.iter().step_by(PAGE).map(|byte| u64::from(*byte)).sum();
+    std::hint::black_box(sum);
+    began.elapsed().as_secs_f64() * 1e6 / f64::from(PAGES)
 }
 
 /// Of all processors: user, nice, system and steal (the host's other guests). Interrupts are left out: on loopback they are our own traffic.

@@ -219,7 +219,14 @@ impl Control {
             tokio::spawn(stream.run(Arc::clone(&shared)));
         }
         let policy = Arc::clone(&shared.policy);
-        Client::new(shared, compiler, manager, disk).run(link, draining).await;
+        // A task, not this thread: from the stream a message comes to it on the thread that read it, and none has to be woken, which waits for its turn
+        // where all processors are busy with requests.
+        let client = tokio::spawn(Client::new(shared, compiler, manager, disk).run(link, draining));
+        if let Err(ended) = client.await
+            && let Ok(panic) = ended.try_into_panic()
+        {
+            std::panic::resume_unwind(panic);
+        }
         // Units that nobody will use any more; a store that is away gets none.
         let _ = tokio::time::timeout(GIVING_BACK, policy.limits.give_back()).await;
     }

@@ -3,7 +3,9 @@
 //! A thread for each connection, because a sleeping thread is woken within microseconds and a runtime's timer within a millisecond. It runs as a
 //! process of its own, on the load's core.
 
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -30,7 +32,8 @@ pub fn run(ask: &Ask, connections: u32, rate: u32, time: Duration) -> Outcome {
         .map(|index| {
             let (request, address) = (ask.bytes(), ask.address);
             let first = start + interval * index / connections;
-            thread::spawn(move || connection(&mut Connection::new(address), &request, first, interval, start + time))
+            let goes_on = move |due| due < start + time;
+            thread::spawn(move || connection(&mut Connection::new(address), &request, first, interval, goes_on))
         })
         .collect();
     let (mut latencies, mut errors) = (Vec::new(), 0);
@@ -47,16 +50,50 @@ pub fn run(ask: &Ask, connections: u32, rate: u32, time: Duration) -> Outcome {
     Outcome { p50_us: at(0.5), p99_us: at(0.99), requests: latencies.len() as u64, errors }
 }
 
+/// The same in this process, until it is stopped.
+#[derive(Debug)]
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<(Vec<f64>, u64)>>,
+}
+
+impl Load {
+    /// `rate` requests a second over so many connections.
+    #[must_use]
+    pub fn start(ask: &Ask, connections: u32, rate: u32) -> Self {
+        let interval = Duration::from_secs(1) * connections / rate.max(1);
+        let (stop, start) = (Arc::new(AtomicBool::new(false)), Instant::now());
+        let threads = (0..connections).map(|index| {
+            let (request, address, stop) = (ask.bytes(), ask.address, Arc::clone(&stop));
+            let first = start + interval * index / connections;
+            let goes_on = move |_| !stop.load(Ordering::Relaxed);
+            thread::spawn(move || connection(&mut Connection::new(address), &request, first, interval, goes_on))
+        });
+        Self { threads: threads.collect(), stop }
+    }
+
+    /// Ends it, and gives how many requests were answered and how many were not.
+    #[must_use]
+    pub fn stop(self) -> (u64, u64) {
+        self.stop.store(true, Ordering::Relaxed);
+        let ended = self
+            .threads
+            .into_iter()
+            .map(|thread| thread.join().map_or((0, 1), |(some, failed)| (some.len() as u64, failed)));
+        ended.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+}
+
 fn connection(
     connection: &mut Connection,
     request: &str,
     first: Instant,
     interval: Duration,
-    end: Instant,
+    goes_on: impl Fn(Instant) -> bool,
 ) -> (Vec<f64>, u64) {
     let (mut latencies, mut errors, mut due) = (Vec::new(), 0, first);
     let mut free = first;
-    while due < end {
+    while goes_on(due) {
         thread::sleep(due.saturating_duration_since(Instant::now()));
         // The wake-up's own lateness is the generator's; waiting for the answer before is the server's.
         let began = if free > due { due } else { Instant::now() };

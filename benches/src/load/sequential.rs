@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two questions of [`until`].
+const POLL: Duration = Duration::from_millis(1);
 
 /// An answer: its status, and who gave it (`x-backend`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,7 +144,7 @@ impl Loop {
     }
 }
 
-/// Asks for `request` every millisecond until the answer satisfies; gives how long after `began` it was there, and what came before that was
+/// Asks for `request` when each millisecond since `began` is over, until the answer satisfies; gives how long after `began` it was there, and what came before that was
 /// neither 404 nor it.
 pub fn until(
     connection: &mut Connection,
@@ -152,6 +154,7 @@ pub fn until(
     satisfies: impl Fn(&Answer) -> bool,
 ) -> anyhow::Result<(Duration, u64)> {
     let mut others = 0;
+    let mut due = began;
     loop {
         match connection.ask(request) {
             Ok(answer) if satisfies(&answer) => return Ok((began.elapsed(), others)),
@@ -161,7 +164,9 @@ pub fn until(
         if began.elapsed() > limit {
             bail!("not seen within {} s", limit.as_secs());
         }
-        std::thread::sleep(Duration::from_millis(1));
+        // What is late already is not made up for.
+        due = (due + POLL).max(Instant::now().checked_sub(POLL).unwrap_or(due));
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }
 }
 

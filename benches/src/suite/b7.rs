@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use super::plot::{Axis, Plot};
 use super::upstream::Upstreams;
@@ -10,7 +10,7 @@ use super::{Effort, Findings};
 use crate::child::free_address;
 use crate::line::{Bound, Kind, Line};
 use crate::load::sequential::{Connection, Loop, Sample, until};
-use crate::load::{Ask, wrk};
+use crate::load::{Ask, fixed, wrk};
 use crate::peers::{LiveDataPlane, Peer, Programs, RouteSetup, Server, Setup, snapshot_of};
 use crate::stats::{Spread, greatest, percentile};
 use crate::usage::Foreign;
@@ -19,11 +19,23 @@ const SIZES: [usize; 4] = [100, 1_000, 5_000, 50_000];
 /// Peers take seconds for a change, and minutes to start, with the largest table.
 const LARGEST_FOR_PEERS: usize = 5_000;
 const PEERS: [Peer; 4] = [Peer::EnvoyList, Peer::Nginx, Peer::Haproxy, Peer::Traefik];
-/// Connections of the load beside the one client that is looked at.
-const LOAD: usize = 8;
+/// The load beside the one client that is looked at: so many requests a second over so many connections. At full speed both cores are always busy, and
+/// what is measured is when the kernel lets whoever waits have one.
+const RATE: u32 = 5_000;
+const CONNECTIONS: u32 = 8;
+/// In a table of so many it is also measured while as much is asked as can be answered.
+const AT_FULL_SPEED: usize = 5_000;
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two changes: what the last one left to do is done.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Between two changes: what the last one left to do is done, and little of what the next one needs has been taken away by a host that lets its guests'
+/// memory rest.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What else is asked meanwhile.
+#[derive(Clone, Copy, Debug)]
+enum Pressure {
+    Rate,
+    FullSpeed,
+}
 
 /// What moving a route so many times came to.
 #[derive(Debug, Default)]
@@ -44,8 +56,12 @@ pub(super) async fn run(programs: &Programs, effort: Effort, findings: &mut Find
     let mut curves: Vec<(String, Vec<(f64, f64)>)> = Vec::new();
     for size in SIZES {
         let setup = || anyhow::Ok(Setup { reloads: true, ..Setup::routed(free_address()?, upstreams.first(), size) });
-        let ours = ours(programs, setup()?, effort.rounds).await.with_context(|| format!("ours with {size} routes"))?;
+        let measured = ours(programs, setup()?, effort.rounds, Pressure::Rate).await;
+        let ours = measured.with_context(|| format!("ours with {size} routes"))?;
         findings.lines.extend(own_lines(size, &ours));
+        if size == AT_FULL_SPEED {
+            findings.lines.push(at_full_speed(programs, setup()?, effort.rounds).await?);
+        }
         extend(&mut curves, "ours", size, &ours);
         for peer in PEERS {
             let case = format!("{size} routes");
@@ -132,13 +148,27 @@ fn against(peer: Peer, size: usize, ours: &Applied, theirs: &Applied) -> Line {
     line.note(format!("peer: {} requests failed, longest {:.1} ms", theirs.errors, theirs.longest.0))
 }
 
-async fn ours(programs: &Programs, setup: Setup, changes: usize) -> anyhow::Result<Applied> {
+async fn at_full_speed(programs: &Programs, setup: Setup, changes: usize) -> anyhow::Result<Line> {
+    // Moved, not called from a frame that holds it: two such futures in one would be too large.
+    let applied = Box::pin(ours(programs, setup, changes, Pressure::FullSpeed)).await.context("ours at full speed")?;
+    let spread = Spread::of(&applied.took).map(|spread| format!("quartiles {:.2}–{:.2}", spread.low, spread.high));
+    let line = Line {
+        ours: percentile(&applied.took, 0.5),
+        rounds: applied.took.len(),
+        foreign: Some(applied.foreign),
+        errors: (applied.errors, 0),
+        ..Line::new("B7", format!("{AT_FULL_SPEED} routes, change to first 200 at full speed"), "–", "ms")
+    };
+    Ok(line.kind(Kind::Timed).note(spread.unwrap_or_default()))
+}
+
+async fn ours(programs: &Programs, setup: Setup, changes: usize, pressure: Pressure) -> anyhow::Result<Applied> {
     let plane = LiveDataPlane::start(&programs.binaries, &setup).await?;
     let mut snapshot = snapshot_of(&setup)?;
     let mut bytes = Vec::new();
     let mut sent = plane.publishing.bytes_sent();
     let listen = setup.listen;
-    let applied = measure(&setup, listen, changes, async |route, index| {
+    let applied = measure(&setup, listen, changes, pressure, async |route, index| {
         let resource = portcullis_ir::Resource::Route(std::sync::Arc::new(crate::peers::route(index, route)));
         snapshot.insert(resource);
         // By now whatever the last change caused has been sent.
@@ -161,7 +191,7 @@ async fn ours(programs: &Programs, setup: Setup, changes: usize) -> anyhow::Resu
 async fn theirs(programs: &Programs, peer: Peer, setup: Setup, changes: usize) -> anyhow::Result<Applied> {
     let mut server = Server::start(programs, peer, setup.clone()).await?;
     let mut now = setup.clone();
-    let applied = measure(&setup, setup.listen, changes, async |route, index| {
+    let applied = measure(&setup, setup.listen, changes, Pressure::Rate, async |route, index| {
         now.routes[index] = route.clone();
         let next = now.clone();
         let began = Instant::now();
@@ -178,14 +208,14 @@ async fn measure(
     setup: &Setup,
     listen: std::net::SocketAddr,
     changes: usize,
+    pressure: Pressure,
     mut change: impl AsyncFnMut(&RouteSetup, usize) -> anyhow::Result<Instant>,
 ) -> anyhow::Result<Applied> {
     let ask = Ask::routed(listen, 1);
     let (mut connection, last) = (Connection::new(listen), setup.routes.len() - 1);
     let ready = Ask::routed(listen, last + 1).bytes();
     until(&mut connection, &ready, Instant::now(), PATIENCE * 4, |answer| answer.status == 200)?;
-    let seconds = Duration::from_secs(3600);
-    let mut load = wrk::start(&ask, LOAD, seconds)?;
+    let load = Load::start(&ask, pressure)?;
     let client = Loop::start(listen, ask.bytes(), Duration::ZERO);
     let foreign = Foreign::watch();
     let (mut took, mut windows) = (Vec::new(), Vec::new());
@@ -217,20 +247,46 @@ async fn measure(
         windows.push((began, Instant::now() + Duration::from_millis(50)));
     }
     let foreign = foreign.cores();
-    // wrk tells what it counted when it is interrupted.
-    let told = load.id().map(|id| async move { crate::child::signal(id, "INT").await });
-    if let Some(told) = told {
-        told.await?;
-    }
-    let loaded = match load.try_wait()? {
-        Some(status) => Err(anyhow::anyhow!("wrk had ended before: {status}")),
-        None => wrk::finish(load).await,
-    };
+    let loaded = load.stop().await;
     let samples = client.stop()?;
     outcome?;
     let (during, between) = longest(&samples, &windows);
     let failed = samples.iter().filter(|sample| !sample.is_ok()).count() as u64;
-    Ok(Applied { took, errors: failed + loaded?.errors, longest: (during, between), bytes: None, foreign })
+    Ok(Applied { took, errors: failed + loaded?, longest: (during, between), bytes: None, foreign })
+}
+
+/// It ends with the run, whatever becomes of it.
+enum Load {
+    Rate(fixed::Load),
+    FullSpeed(tokio::process::Child),
+}
+
+impl Load {
+    fn start(ask: &Ask, pressure: Pressure) -> anyhow::Result<Self> {
+        Ok(match pressure {
+            Pressure::Rate => Self::Rate(fixed::Load::start(ask, CONNECTIONS, RATE)),
+            Pressure::FullSpeed => Self::FullSpeed(wrk::start(ask, CONNECTIONS as usize, Duration::from_secs(3600))?),
+        })
+    }
+
+    /// How many requests failed.
+    async fn stop(self) -> anyhow::Result<u64> {
+        match self {
+            Self::Rate(load) => {
+                let (answered, failed) = tokio::task::spawn_blocking(|| load.stop()).await?;
+                ensure!(answered > 0, "the load had no answer");
+                Ok(failed)
+            }
+            Self::FullSpeed(mut wrk) => {
+                ensure!(wrk.try_wait()?.is_none(), "wrk had ended before");
+                // It tells what it counted when it is interrupted.
+                if let Some(id) = wrk.id() {
+                    crate::child::signal(id, "INT").await?;
+                }
+                Ok(wrk::finish(wrk).await?.errors)
+            }
+        }
+    }
 }
 
 /// The longest request that began in a window, and the longest that did not.

@@ -139,6 +139,8 @@ async fn head(programs: &Programs) -> anyhow::Result<Vec<(&'static str, String)>
     let quiet =
         if busy > crate::line::QUIET { "the machine is under load: absolute times are not judged" } else { "quiet" };
     head.push(("before the run", format!("{busy:.2} core of other work ({quiet})")));
+    let rested = tokio::task::spawn_blocking(crate::usage::rested_page_us).await?;
+    head.push(("memory", format!("a look at a page that rested for half a second takes {rested:.2} µs")));
     head.push(("ours", "release binaries, metrics on, one request in a hundred logged".to_owned()));
     Ok(head)
 }
