@@ -21,8 +21,8 @@ const LARGEST_FOR_PEERS: usize = 5_000;
 const PEERS: [Peer; 4] = [Peer::EnvoyList, Peer::Nginx, Peer::Haproxy, Peer::Traefik];
 /// The load beside the one client that is looked at: so many requests a second over so many connections. At full speed both cores are always busy, and
 /// what is measured is when the kernel lets whoever waits have one.
-const RATE: u32 = 5_000;
-const CONNECTIONS: u32 = 8;
+pub(super) const RATE: u32 = 5_000;
+pub(super) const CONNECTIONS: u32 = 8;
 /// In a table of so many it is also measured while as much is asked as can be answered.
 const AT_FULL_SPEED: usize = 5_000;
 const PATIENCE: Duration = Duration::from_secs(30);

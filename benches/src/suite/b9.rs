@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use portcullis_ir::Resource;
 
 use super::upstream::Upstreams;
-use super::{Effort, Findings};
+use super::{Effort, Findings, b7};
 use crate::child::free_address;
 use crate::line::{Bound, Kind, Line};
 use crate::load::sequential::{Connection, Loop};
-use crate::load::{Ask, wrk};
+use crate::load::{Ask, fixed, wrk};
 use crate::peers::{
     LiveDataPlane, Peer, Programs, RouteSetup, Server, Setup, TargetSetup, Upstream, route, snapshot_of,
 };
@@ -29,8 +29,11 @@ const WINDOW: usize = 1_000;
 const CONNECTIONS: usize = 8;
 /// From 0 to 100 % by 5.
 const STEPS: u32 = 20;
-/// Whole moves from one backend to the other and back, to see when a change shows.
+/// Whole moves from one backend to the other and back, to see when a change shows, beside B7's load.
 const MOVES: usize = 20;
+/// Between two of them: more than any of the peers takes.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Of the load that asks as fast as it is answered while shares move.
 const LOAD: usize = 16;
 
 pub(super) async fn run(programs: &Programs, _effort: Effort, findings: &mut Findings) -> anyhow::Result<()> {
@@ -219,6 +222,11 @@ async fn shift(mut proxy: Proxy) -> anyhow::Result<Shifted> {
         outcome = outcome.and(proxy.weights([100 - share, share]).await.map(drop));
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
+    if let Some(id) = load.id() {
+        crate::child::signal(id, "INT").await?;
+    }
+    let loaded = wrk::finish(load).await;
+    let load = fixed::Load::start(&ask, b7::CONNECTIONS, b7::RATE);
     // Back and forth: the first answer of the other backend can only come from the change.
     let mut moves = Vec::new();
     for turn in 0..MOVES {
@@ -227,13 +235,10 @@ async fn shift(mut proxy: Proxy) -> anyhow::Result<Shifted> {
             Ok(began) => moves.push((began, next)),
             Err(error) => outcome = outcome.and(Err(error)),
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(PAUSE).await;
     }
     let foreign = foreign.cores();
-    if let Some(id) = load.id() {
-        crate::child::signal(id, "INT").await?;
-    }
-    let loaded = wrk::finish(load).await;
+    let (_, missed) = tokio::task::spawn_blocking(|| load.stop()).await?;
     let samples = client.stop()?;
     outcome?;
     let shows = moves.into_iter().filter_map(|(began, next)| {
@@ -243,7 +248,7 @@ async fn shift(mut proxy: Proxy) -> anyhow::Result<Shifted> {
         first.map(|sample| (sample.began + sample.took).saturating_duration_since(began).as_secs_f64() * 1000.0)
     });
     let failed = samples.iter().filter(|sample| !sample.is_ok()).count() as u64;
-    Ok(Shifted { failed: failed + loaded?.errors, shows: shows.collect(), foreign })
+    Ok(Shifted { failed: failed + missed + loaded?.errors, shows: shows.collect(), foreign })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a count")]
