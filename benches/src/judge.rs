@@ -12,7 +12,7 @@ pub struct Measure {
     pub unit: &'static str,
     pub must: Option<Limit>,
     pub stretch: Option<Limit>,
-    /// Also measured by the gate of `make test`, against the baseline.
+    /// Compared with the baseline, and measured by the gate of `make test`, but for [`TOO_LONG_FOR_THE_GATE`].
     pub gated: bool,
 }
 
@@ -39,6 +39,9 @@ const fn ours(
 ) -> Measure {
     Measure { key, bench, subject: "ours", unit, must, stretch, gated }
 }
+
+/// Compared with the baseline by the quick table alone: introducing 100,000 clients takes minutes that `make test` has not.
+pub const TOO_LONG_FOR_THE_GATE: &str = "b4@local";
 
 pub const MEASURES: &[Measure] = &[
     ours(
