@@ -144,8 +144,8 @@ impl Loop {
     }
 }
 
-/// Asks for `request` when each millisecond since `began` is over, until the answer satisfies; gives how long after `began` it was there, and what came before that was
-/// neither 404 nor it.
+/// Asks for `request` each millisecond from `began` on, or as soon after as the answer before has come, until the answer satisfies; gives how long
+/// after `began` it was there, and what came before that was neither 404 nor it.
 pub fn until(
     connection: &mut Connection,
     request: &str,
@@ -165,7 +165,7 @@ pub fn until(
             bail!("not seen within {} s", limit.as_secs());
         }
         // What is late already is not made up for.
-        due = (due + POLL).max(Instant::now().checked_sub(POLL).unwrap_or(due));
+        due = (due + POLL).max(Instant::now());
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }
 }
