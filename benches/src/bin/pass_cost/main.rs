@@ -4,6 +4,7 @@
 
 mod world;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser, Debug)]
 struct Arguments {
-    #[arg(long, default_value_t = 5000)]
-    routes: usize,
+    #[arg(long, default_value = "5000")]
+    routes: NonZeroUsize,
     #[arg(long, default_value_t = 20)]
     changes: usize,
     /// What is edited, one after the other.
@@ -54,6 +55,7 @@ enum Policies {
 
 fn main() -> anyhow::Result<()> {
     let Arguments { routes, changes, edit, policies } = Arguments::parse();
+    let routes = routes.get();
     let (settings, mut memo) = (Settings::default(), Memo::default());
     let mut inputs = filled(routes, policies)?;
     let publisher = Publisher::new(1);
