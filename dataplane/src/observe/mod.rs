@@ -14,6 +14,7 @@ mod record;
 mod rule;
 mod sampler;
 mod stream;
+mod timestamp;
 
 pub(crate) use access_log::AccessLogSink;
 pub(crate) use auth::{AuthMetrics, Family as AuthFamily, Said, Tally, Verdict};
