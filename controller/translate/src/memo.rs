@@ -13,7 +13,7 @@ use crate::cache::Cache;
 use crate::client_validation::ParsedRoots;
 use crate::gateway::{AttachPoints, GatewayPlan};
 use crate::introduce::Introduced;
-use crate::policy::apply::PolicyMemo;
+use crate::policy::kept::PolicyMemo;
 use crate::policy::{AuthPlan, LimitPlan};
 use crate::recent::Recent;
 use crate::route::CompiledRoute;

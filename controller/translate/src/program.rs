@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use portcullis_ir::{Backend, BackendKey, Config, Endpoints, GatewayKey, Live, RouteKey, Shared, Snapshot, Table};
+use portcullis_ir::{
+    Backend, BackendKey, Config, Endpoints, GatewayKey, Live, Route, RouteKey, Shared, Snapshot, Table,
+};
 
 use crate::gateway::GatewayPlan;
 use crate::mend::{mend, set};
@@ -59,16 +61,19 @@ impl Program {
         was_served
     }
 
-    /// Puts the rules of a route in the place of those that it had.
+    /// Puts the rules of a route, with what policies say of them, in the place of those that it had.
     pub(crate) fn exchange(
         &mut self,
         gateway: &GatewayKey,
         before: Option<&CompiledRoute>,
         after: Option<&CompiledRoute>,
+        policies: &Applied,
     ) {
         let Config { routes, stream_routes, .. } = &mut self.snapshot.config;
         let rules = |route: Option<&'_ CompiledRoute>| route.and_then(|route| route.rules.get(gateway).cloned());
-        exchange(routes, &rules(before).unwrap_or_default(), &rules(after).unwrap_or_default(), |rule| &rule.key);
+        let mut governed = rules(after).unwrap_or_default();
+        governed.iter_mut().for_each(|rule| *rule = Arc::clone(policies.rule(gateway, rule)));
+        exchange(routes, &rules(before).unwrap_or_default(), &governed, |rule| &rule.key);
         let rules = |route: Option<&'_ CompiledRoute>| route.and_then(|route| route.streams.get(gateway).cloned());
         exchange(stream_routes, &rules(before).unwrap_or_default(), &rules(after).unwrap_or_default(), |rule| {
             &rule.key
@@ -76,6 +81,11 @@ impl Program {
         let here = |route: &&CompiledRoute| route.gateways().any(|one| one == gateway);
         after.filter(here).into_iter().flat_map(|route| &route.backends).for_each(|key| self.users.join(key));
         before.filter(here).into_iter().flat_map(|route| &route.backends).for_each(|key| self.users.leave(key));
+    }
+
+    /// What a rule comes to; none: the route has no such rule here.
+    pub(crate) fn govern(&mut self, key: &RouteKey, rule: Option<&Arc<Route>>) {
+        set(&mut self.snapshot.config.routes, key, rule);
     }
 
     /// What a backend comes to; none: there is nothing to be served.

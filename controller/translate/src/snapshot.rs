@@ -15,15 +15,16 @@ use crate::memo::Memo;
 use crate::mend::{Edits, Mending, set};
 use crate::policy::apply::Applied;
 use crate::program::{Program, Users};
-use crate::route_table::RouteChange;
+use crate::route_table::{RouteChange, Routes};
 use crate::world::World;
+use crate::{NamespacedName, ObjectRef};
 
 /// What a pass leaves of its programs, to be mended.
 #[derive(Default)]
 pub(crate) struct Assembly {
     programs: BTreeMap<GatewayKey, Program>,
-    /// Some rules or backends were not as they were compiled: policies or certificates changed them.
-    altered: bool,
+    /// Some backends were not as they were compiled: a Gateway presents a certificate to them.
+    introduced: bool,
 }
 
 /// `changes` are the routes that come out differently from the last pass.
@@ -34,9 +35,9 @@ pub(crate) fn assemble(
     changes: &[RouteChange],
     policies: &Applied,
 ) -> BTreeMap<GatewayKey, Snapshot> {
-    let Assembly { programs: mut before, altered: was_altered } = std::mem::take(&mut memo.assembly);
+    let Assembly { programs: mut before, introduced: were_introduced } = std::mem::take(&mut memo.assembly);
     let introductions = Introductions::of(gateways);
-    let altered = !policies.routes.is_empty() || !introductions.is_empty();
+    let introduced = !introductions.is_empty();
     let mut programs = BTreeMap::new();
     let mut same_places = true;
     for plan in gateways {
@@ -45,14 +46,14 @@ pub(crate) fn assemble(
         programs.insert(plan.key.clone(), program);
     }
     same_places &= !before.values().any(Program::is_served);
-    let known = !altered && !was_altered && same_places;
+    let known = !introduced && !were_introduced && same_places;
     match known.then(|| memo.backends.doubtful(&world.recent, |_| None)).flatten() {
-        Some(doubtful) => mend_some(world, memo, &mut programs, changes, &doubtful),
+        Some(doubtful) => mend_some(world, memo, &mut programs, changes, policies, &doubtful),
         None => mend_whole(world, memo, &mut programs, policies, &introductions),
     }
     memo.backends.settle(&world.recent);
     let snapshots = programs.iter().map(|(key, program)| (key.clone(), program.snapshot.clone())).collect();
-    memo.assembly = Assembly { programs, altered };
+    memo.assembly = Assembly { programs, introduced };
     snapshots
 }
 
@@ -85,20 +86,27 @@ impl Assembly {
     }
 }
 
-/// Nothing but `changes` and the `doubtful` backends can be otherwise than in the last pass.
+/// Nothing but `changes`, what policies have `altered` and the `doubtful` backends can be otherwise than in the last pass.
 fn mend_some(
     world: &World<'_>,
     memo: &mut Memo,
     programs: &mut BTreeMap<GatewayKey, Program>,
     changes: &[RouteChange],
+    policies: &Applied,
     doubtful: &BTreeSet<BackendKey>,
 ) {
     for RouteChange { before, after } in changes {
         let gateways = [before, after].into_iter().flatten().flat_map(|route| route.gateways());
         for gateway in gateways.collect::<BTreeSet<_>>() {
             if let Some(program) = programs.get_mut(gateway).filter(|program| program.is_served()) {
-                program.exchange(gateway, before.as_deref(), after.as_deref());
+                program.exchange(gateway, before.as_deref(), after.as_deref(), policies);
             }
+        }
+    }
+    for (gateway, key) in &policies.altered {
+        if let Some(program) = programs.get_mut(gateway).filter(|program| program.is_served()) {
+            let rule = compiled_rule(&memo.table.compiled, gateway, key);
+            program.govern(key, rule.map(|rule| policies.rule(gateway, rule)));
         }
     }
     let mut gone = BTreeSet::new();
@@ -120,6 +128,12 @@ fn mend_some(
             memo.backends.remove(&key);
         }
     }
+}
+
+fn compiled_rule<'r>(routes: &'r Routes, gateway: &GatewayKey, key: &RouteKey) -> Option<&'r Arc<Route>> {
+    let name = NamespacedName::new(Arc::clone(&key.namespace), Arc::clone(&key.name));
+    let route = routes.get(&ObjectRef::namespaced(key.kind.into(), &name))?;
+    route.rules.get(gateway)?.iter().find(|rule| rule.key == *key)
 }
 
 /// Puts all together, beside what was there.

@@ -4,15 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use portcullis_crds::{AuthPolicy, RateLimitPolicy};
-use portcullis_ir::{
-    Auth, GatewayKey, IssuerKey, Limits, Listener, ListenerKey, ListenerProtocol, Route, RouteKey, Store,
-};
+use portcullis_ir::{Auth, GatewayKey, IssuerKey, Limits, Listener, ListenerKey, ListenerProtocol, Route, RouteKey};
 
 use super::auth::{AuthKey, assemble, requires};
 use super::credentials::{self, Labelled};
 use super::index::Targets;
 use super::level::{self, Level};
-use super::merge::{Lost, Merged, Outcome, merge, same};
+use super::merge::{Lost, Merged, Outcome, merge};
 use super::needs::Needs;
 use super::{Plans, Policy, store};
 use crate::cache::share;
@@ -42,6 +40,9 @@ pub(crate) struct Effective {
 /// Where something counts: a listener, or a rule that is attached to it.
 pub(crate) type At = (ListenerKey, Option<RouteKey>);
 
+/// A rule in the program of a Gateway.
+pub(crate) type GovernedKey = (GatewayKey, RouteKey);
+
 /// The policies of this pass, applied.
 #[derive(Default)]
 pub(crate) struct Applied {
@@ -49,7 +50,9 @@ pub(crate) struct Applied {
     pub(crate) limit_targets: Option<Targets<RateLimitPolicy>>,
     pub(crate) auth_targets: Option<Targets<AuthPolicy>>,
     pub(crate) listeners: HashMap<ListenerKey, Arc<Listener>>,
-    pub(crate) routes: HashMap<(GatewayKey, RouteKey), Arc<Route>>,
+    pub(crate) routes: HashMap<GovernedKey, Arc<Route>>,
+    /// Rules that policies change otherwise than in the last pass, or do not change any more.
+    pub(crate) altered: BTreeSet<GovernedKey>,
     pub(crate) needs: BTreeMap<GatewayKey, Needs>,
     pub(crate) limit_reach: Reaches,
     pub(crate) auth_reach: Reaches,
@@ -89,8 +92,7 @@ pub(crate) struct Reach {
 pub(crate) fn apply(world: &World<'_>, memo: &mut Memo, gateways: &[&GatewayPlan], routes: &Routes) -> Applied {
     let plans = Plans::compile(world, memo);
     if plans.is_empty() {
-        memo.policies.clear();
-        return Applied::default();
+        return Applied { altered: memo.policies.clear(), ..Applied::default() };
     }
     let limit_targets = Targets::new(world.inputs, |name| plans.limits.get(name).cloned());
     let auth_targets = Targets::new(world.inputs, |name| plans.auth.get(name).cloned());
@@ -114,7 +116,10 @@ pub(crate) fn apply(world: &World<'_>, memo: &mut Memo, gateways: &[&GatewayPlan
             seen.insert(at);
         }
     }
-    for rule in routes.values().flat_map(|route| route.rules.iter()).flat_map(|(_, rules)| rules) {
+    // Of all others the listeners' are what counts.
+    let targeted: BTreeSet<ObjectRef> = limit_targets.routes().chain(auth_targets.routes()).collect();
+    let targeted = targeted.iter().filter_map(|reference| routes.get(reference));
+    for rule in targeted.flat_map(|route| route.rules.iter()).flat_map(|(_, rules)| rules) {
         let of_limits = level::of_rule(&limit_targets, &rule.key, rule.rule_name.as_deref());
         let of_auth = level::of_rule(&auth_targets, &rule.key, rule.rule_name.as_deref());
         if of_limits.is_empty() && of_auth.is_empty() {
@@ -142,74 +147,17 @@ pub(crate) fn apply(world: &World<'_>, memo: &mut Memo, gateways: &[&GatewayPlan
         }
         let Some(gateway) = governed.attachments.first().map(|one| one.listener.gateway.clone()) else { continue };
         let key = (gateway, rule.key.clone());
-        let governed = share(&mut memo.policies.routes, &key, governed);
+        let governed = memo.policies.rule(&key, governed);
         applied.routes.insert(key, governed);
     }
-    memo.policies.retain(&seen, &applied);
+    applied.altered = memo.policies.retain(&seen, &applied);
     applied.supply(world, memo, gateways);
     (applied.limit_targets, applied.auth_targets) = (Some(limit_targets), Some(auth_targets));
     applied
 }
 
-/// What a pass leaves of its policies for the next one.
-#[derive(Default)]
-pub(crate) struct PolicyMemo {
-    effective: BTreeMap<At, Arc<Effective>>,
-    listeners: BTreeMap<ListenerKey, Arc<Listener>>,
-    routes: BTreeMap<(GatewayKey, RouteKey), Arc<Route>>,
-    stores: BTreeMap<GatewayKey, Arc<Store>>,
-    credentials: credentials::Made,
-}
-
-impl PolicyMemo {
-    fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    /// What counts at a place that was looked at in this pass.
-    pub(crate) fn at(&self, at: &At) -> Option<&Arc<Effective>> {
-        self.effective.get(at)
-    }
-
-    fn effective(
-        &mut self,
-        at: &At,
-        limit_levels: Vec<Level<RateLimitPolicy>>,
-        auth_levels: Vec<Level<AuthPolicy>>,
-    ) -> Arc<Effective> {
-        let old = self.effective.get(at);
-        if let Some(old) = old
-            && same(&old.limit_levels, &limit_levels)
-            && same(&old.auth_levels, &auth_levels)
-        {
-            return Arc::clone(old);
-        }
-        let mut new = Effective::new(&at.0.gateway, limit_levels, auth_levels);
-        // What comes out equal keeps its `Arc`.
-        if let Some(old) = old {
-            keep(&mut new.limits, &old.limits);
-            keep(&mut new.auth, &old.auth);
-        }
-        let new = Arc::new(new);
-        self.effective.insert(at.clone(), Arc::clone(&new));
-        new
-    }
-
-    fn retain(&mut self, seen: &BTreeSet<At>, applied: &Applied) {
-        self.effective.retain(|at, _| seen.contains(at));
-        self.listeners.retain(|key, _| applied.listeners.contains_key(key));
-        self.routes.retain(|key, _| applied.routes.contains_key(key));
-    }
-}
-
-fn keep<T: PartialEq>(new: &mut Option<Arc<T>>, old: &Option<Arc<T>>) {
-    if new.as_deref() == old.as_deref() {
-        new.clone_from(old);
-    }
-}
-
 impl Effective {
-    fn new(
+    pub(super) fn new(
         gateway: &GatewayKey,
         limit_levels: Vec<Level<RateLimitPolicy>>,
         auth_levels: Vec<Level<AuthPolicy>>,

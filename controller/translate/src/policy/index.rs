@@ -10,7 +10,7 @@ use portcullis_ir::PolicyTarget;
 use super::level::Level;
 use super::{Policy, PolicyPlan, age};
 use crate::listener::GATEWAY_GROUP;
-use crate::{Inputs, Kind, NamespacedName};
+use crate::{Inputs, Kind, NamespacedName, ObjectRef};
 
 /// An object or one of its sections.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,6 +73,12 @@ impl<P: Policy> Targets<P> {
     /// The policy that governs a place.
     pub(crate) fn governing(&self, place: &Place) -> Option<&Arc<PolicyPlan<P>>> {
         self.governing.get(place)
+    }
+
+    /// The routes of which, or of a rule of which, something is said.
+    pub(crate) fn routes(&self) -> impl Iterator<Item = ObjectRef> {
+        let places = self.governing.keys().filter(|place| place.kind.route_kind().is_some());
+        places.map(|place| ObjectRef::namespaced(place.kind, &place.name))
     }
 
     pub(crate) fn level(&self, place: &Place, target: impl FnOnce() -> PolicyTarget) -> Option<Level<P>> {

@@ -17,6 +17,7 @@ pub(crate) mod credentials;
 mod explain;
 mod field;
 mod index;
+pub(crate) mod kept;
 mod level;
 mod limits;
 mod merge;

@@ -6,6 +6,7 @@ mod broken;
 mod laws;
 mod merging;
 mod remote;
+mod routes;
 mod secrets;
 mod statuses;
 mod world;
