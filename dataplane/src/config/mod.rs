@@ -8,9 +8,11 @@
 mod client;
 mod disk;
 mod files;
+mod findings;
 mod format;
 mod health;
 mod publish;
+mod restore;
 mod store;
 mod stream;
 

@@ -298,7 +298,7 @@ impl Metrics {
                 "Streams to a controller that ended, and attempts that failed.",
                 &self.controller_failures,
             ),
-            ("disk_snapshot_writes_total", "Snapshots written to the state directory.", &self.disk_writes),
+            ("disk_snapshot_writes_total", "Snapshots and changes written to the state directory.", &self.disk_writes),
             ("disk_snapshot_failures_total", "Snapshots that could not be written or read.", &self.disk_failures),
         ] {
             out.counter(&format!("portcullis_dataplane_{name}"), help, counter);

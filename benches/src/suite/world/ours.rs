@@ -195,6 +195,8 @@ fn data_plane_arguments(folder: &Path, relay: SocketAddr, admin: SocketAddr) -> 
         &Ipv4Addr::LOCALHOST.to_string(),
         "--admin",
         &admin.to_string(),
+        "--state-dir",
+        &file("state"),
         "--drain-delay",
         "0",
     ]
