@@ -41,7 +41,11 @@ impl Client {
         manager: Manager,
         disk: Option<Disk>,
     ) -> Self {
-        let store = disk.map(|disk| Store::new(disk, Arc::clone(&compiler)));
+        let store = disk.and_then(|disk| {
+            let failed =
+                |error| tracing::error!(%error, "no thread for the state directory: configuration is not stored");
+            Store::new(disk, Arc::clone(&compiler)).map_err(failed).ok()
+        });
         Self {
             publisher: Publisher::new(shared, compiler, manager),
             assembler: Assembler::new(Limits::default()),

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::format::{Stored, read_stored, write_change, write_snapshot};
+use super::format::{MAX_FILE, Stored, read_stored, write_change, write_snapshot};
 use crate::observe::Metrics;
 
 const CURRENT: &str = "snapshot";
@@ -14,8 +14,9 @@ const CURRENT: &str = "snapshot";
 const PREVIOUS: &str = "snapshot.previous";
 const UNFINISHED: &str = "snapshot.unfinished";
 
-/// As many bytes of changes are always written behind a snapshot, however small that is.
-const ROOM: u64 = 64 * 1024;
+/// As many bytes of changes are always written behind a snapshot, however small that is: some thousand, which a restart reads
+/// within a tenth of a second.
+const ROOM: u64 = 1024 * 1024;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Disk {
@@ -121,7 +122,8 @@ impl Disk {
         // A crash right here leaves the previous one, which is what is read then.
         fs::rename(&unfinished, &current)?;
         File::open(&self.folder)?.sync_all()?;
-        Ok(Journal { file, room: (bytes.len() as u64).max(ROOM) })
+        let size = bytes.len() as u64;
+        Ok(Journal { file, room: size.max(ROOM).min(MAX_FILE.saturating_sub(size)) })
     }
 
     fn create_unfinished(&self) -> io::Result<File> {
@@ -172,11 +174,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let disk = Disk::open(folder.path(), Arc::default()).unwrap();
         let mut journal = disk.write(1, &snapshot("a")).unwrap();
-        let (change, mut taken) = (snapshot(&"b".repeat(10_000)), 0);
+        let (change, mut taken) = (snapshot(&"b".repeat(200_000)), 0);
         while let Some(next) = disk.append(2, journal, &change) {
             (journal, taken) = (next, taken + 1);
         }
-        assert_eq!((taken, read(&disk)[0].len()), (6, 60_001));
+        assert_eq!((taken, read(&disk)[0].len()), (5, 1_000_001));
         assert_eq!(disk.metrics.disk_failures.value(), 0);
     }
 

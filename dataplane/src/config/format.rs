@@ -23,7 +23,8 @@ const HEADER: usize = 8 + 4 + 4 + 8 + 8 + 4;
 const RECORD: usize = 4 + 4;
 /// Bytes of all messages together, before compression.
 const MAX_RAW: u64 = 1024 * 1024 * 1024;
-const MAX_FILE: u64 = 256 * 1024 * 1024;
+/// Bytes of a file that is read.
+pub(super) const MAX_FILE: u64 = 256 * 1024 * 1024;
 
 /// The messages of a stored snapshot, and of what has changed since, in order.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -1,14 +1,17 @@
-//! Writes configurations to disk behind their swap: never in the way of an apply, at most once a second, and the less
-//! often the more a write costs. A change costs as much as it is large: it is written behind the snapshot that is there.
+//! Writes configurations to disk behind their swap: never in the way of an apply or of a request, at most once a second, and the
+//! less often the more a write costs. A change costs as much as it is large: it is written behind the snapshot that is there.
 
+use std::convert::Infallible;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use portcullis_ir::Snapshot;
 use portcullis_wire::{Digests, Limits, ServerMessage, State, Version, delta_messages, diff, snapshot_messages};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::sync::oneshot;
 
 use super::Disk;
 use super::disk::Journal;
@@ -17,20 +20,37 @@ use crate::program::Compiler;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Writing may take this share of the time at most: 1 in so many.
 const SHARE: u32 = 50;
+/// A whole table takes some hundredths of a second: who serves requests on the same core goes first.
+const NICENESS: i32 = 19;
 
 #[derive(Debug)]
 pub(super) struct Store {
     disk: Disk,
-    changes: watch::Sender<u64>,
-    writer: JoinHandle<()>,
+    changes: SyncSender<()>,
+    /// Dropped, it ends the writer's pause.
+    going_on: SyncSender<Infallible>,
+    /// Dropped by the writer at its end.
+    written: oneshot::Receiver<Infallible>,
 }
 
 impl Store {
-    /// Must be called on the control runtime.
-    pub(super) fn new(disk: Disk, compiler: Arc<Mutex<Compiler>>) -> Self {
-        let (changes, receiver) = watch::channel(0);
-        let writer = tokio::spawn(write_changes(disk.clone(), compiler, receiver));
-        Self { disk, changes, writer }
+    /// Starts the writer.
+    ///
+    /// # Errors
+    /// When there can be no thread.
+    pub(super) fn new(disk: Disk, compiler: Arc<Mutex<Compiler>>) -> io::Result<Self> {
+        // What is written is what there is then: one word that waits stands for all.
+        let (changes, changed) = sync_channel(1);
+        let (going_on, ending) = sync_channel(1);
+        let (done, written) = oneshot::channel();
+        let writer = disk.clone();
+        thread::Builder::new().name("disk".to_owned()).spawn(move || {
+            let _done = done;
+            // Of this thread alone. Where it is not allowed, writing is as urgent as all else.
+            let _ = rustix::process::nice(NICENESS);
+            write_changes(&writer, &compiler, &changed, &ending);
+        })?;
+        Ok(Self { disk, changes, going_on, written })
     }
 
     pub(super) fn disk(&self) -> &Disk {
@@ -39,14 +59,15 @@ impl Store {
 
     /// There is something new to write.
     pub(super) fn changed(&self) {
-        self.changes.send_modify(|number| *number += 1);
+        // Full: the writer has not begun with what came before.
+        let _ = self.changes.try_send(());
     }
 
     /// Writes what is left.
     pub(super) async fn finish(self) {
-        drop(self.changes);
-        // A panic of the writer has been counted and told.
-        let _ = self.writer.await;
+        let Self { disk: _, changes, going_on, written } = self;
+        drop((changes, going_on));
+        let _ = written.await;
     }
 }
 
@@ -57,30 +78,30 @@ struct Saved {
     snapshot: Snapshot,
 }
 
-async fn write_changes(disk: Disk, compiler: Arc<Mutex<Compiler>>, mut changes: watch::Receiver<u64>) {
+fn write_changes(disk: &Disk, compiler: &Mutex<Compiler>, changed: &Receiver<()>, ending: &Receiver<Infallible>) {
     // What was there before the process is not written on: it may be cut off.
     let mut saved = None;
-    // Seen changes are written even after the sender is gone: `changed` reports the last one first.
-    while changes.changed().await.is_ok() {
+    // A word that waits is had even after the sender is gone.
+    while changed.recv().is_ok() {
         let begun = Instant::now();
-        let (disk, compiler, before) = (disk.clone(), Arc::clone(&compiler), saved.take());
-        let written = tokio::task::spawn_blocking(move || {
-            let copy = {
-                let compiler = compiler.lock().unwrap_or_else(PoisonError::into_inner);
-                compiler.version().map(|version| (version, compiler.snapshot().clone()))
-            };
-            copy.and_then(|(version, snapshot)| save(&disk, before, version, snapshot))
-        });
-        match written.await {
+        let before = saved.take();
+        match catch_unwind(AssertUnwindSafe(|| save_newest(disk, compiler, before))) {
             Ok(now) => saved = now,
             Err(_) => {
-                tracing::error!("writing the configuration to disk failed inside; it is tried again with the next one")
+                tracing::error!("writing the configuration to disk failed inside; it is tried again with the next one");
             }
         }
-        let pause = INTERVAL.max(begun.elapsed() * SHARE);
         // The end of the process does not wait for the pause.
-        let _ = tokio::time::timeout(pause, closed(&mut changes)).await;
+        let _ = ending.recv_timeout(INTERVAL.max(begun.elapsed() * SHARE));
     }
+}
+
+fn save_newest(disk: &Disk, compiler: &Mutex<Compiler>, before: Option<Saved>) -> Option<Saved> {
+    let (version, snapshot) = {
+        let compiler = compiler.lock().unwrap_or_else(PoisonError::into_inner);
+        (compiler.version()?, compiler.snapshot().clone())
+    };
+    save(disk, before, version, snapshot)
 }
 
 /// Writes what differs from what is on disk; all of it, where nothing is or too much has been added to it. None: it could not
@@ -100,12 +121,6 @@ fn save(disk: &Disk, before: Option<Saved>, version: Version, snapshot: Snapshot
     let digests = Digests::of(&snapshot);
     let journal = disk.write(version.number, &messages(version, &snapshot, digests))?;
     Some(Saved { journal, state: State { version, digests }, snapshot })
-}
-
-/// Waits until the sender is gone, without taking note of changes.
-async fn closed(changes: &mut watch::Receiver<u64>) {
-    let mut other = changes.clone();
-    while other.changed().await.is_ok() {}
 }
 
 /// A whole snapshot. `digests` are its own.
