@@ -14,8 +14,7 @@ const CURRENT: &str = "snapshot";
 const PREVIOUS: &str = "snapshot.previous";
 const UNFINISHED: &str = "snapshot.unfinished";
 
-/// As many bytes of changes are always written behind a snapshot, however small that is: some thousand, which a restart reads
-/// within a tenth of a second.
+/// As many bytes of changes are always written behind a snapshot, however small that is: some thousand of them.
 const ROOM: u64 = 1024 * 1024;
 
 #[derive(Clone, Debug)]

@@ -20,7 +20,7 @@ use crate::program::Compiler;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Writing may take this share of the time at most: 1 in so many.
 const SHARE: u32 = 50;
-/// A whole table takes some hundredths of a second: who serves requests on the same core goes first.
+/// A whole table takes longer than a request may wait: who serves requests on the same core goes first.
 const NICENESS: i32 = 19;
 
 #[derive(Debug)]
