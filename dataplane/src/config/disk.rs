@@ -10,7 +10,7 @@ use super::format::{MAX_FILE, Stored, read_stored, write_change, write_snapshot}
 use crate::observe::Metrics;
 
 const CURRENT: &str = "snapshot";
-/// The one before, for the case that the newest cannot be read.
+/// The one before with all that changed behind it, for the case that the newest cannot be read.
 const PREVIOUS: &str = "snapshot.previous";
 const UNFINISHED: &str = "snapshot.unfinished";
 
@@ -81,7 +81,8 @@ impl Disk {
         self.told(number, self.try_write(snapshot))
     }
 
-    /// Writes a change behind the snapshot, durably. None: it could not be written, or there is enough behind it.
+    /// Writes a change behind the snapshot, durably. None: it could not be written, or another snapshot is due: there is enough
+    /// behind this one, or none before it.
     pub(super) fn append(&self, number: u64, mut journal: Journal, change: &[Vec<u8>]) -> Option<Journal> {
         let bytes = match write_change(change) {
             Ok(bytes) => bytes,
@@ -114,15 +115,18 @@ impl Disk {
         file.write_all(&bytes)?;
         file.sync_all()?;
         let [current, previous, unfinished] = [CURRENT, PREVIOUS, UNFINISHED].map(|name| self.folder.join(name));
-        match fs::rename(&current, &previous) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        let alone = match fs::rename(&current, &previous) {
+            Ok(()) => false,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => !previous.exists(),
+            Err(error) => return Err(error),
+        };
         // A crash right here leaves the previous one, which is what is read then.
         fs::rename(&unfinished, &current)?;
         File::open(&self.folder)?.sync_all()?;
         let size = bytes.len() as u64;
-        Ok(Journal { file, room: size.max(ROOM).min(MAX_FILE.saturating_sub(size)) })
+        // Until there is a second file to fall back on, a change is worth a whole one.
+        let room = if alone { 0 } else { size.max(ROOM).min(MAX_FILE.saturating_sub(size)) };
+        Ok(Journal { file, room })
     }
 
     fn create_unfinished(&self) -> io::Result<File> {
@@ -159,6 +163,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let disk = Disk::open(&folder.path().join("state"), Arc::default()).unwrap();
         assert!(read(&disk).is_empty());
+        let journal = disk.write(1, &snapshot("0")).unwrap();
+        assert!(disk.append(2, journal, &snapshot("1")).is_none(), "nothing is there to fall back on");
         for text in ["a", "b", "c"] {
             let journal = disk.write(1, &snapshot(text)).unwrap();
             let journal = disk.append(2, journal, &snapshot("1")).unwrap();
@@ -172,6 +178,7 @@ mod tests {
     fn changes_take_so_much_room_and_no_more() {
         let folder = tempfile::tempdir().unwrap();
         let disk = Disk::open(folder.path(), Arc::default()).unwrap();
+        disk.write(1, &snapshot("0")).unwrap();
         let mut journal = disk.write(1, &snapshot("a")).unwrap();
         let (change, mut taken) = (snapshot(&"b".repeat(200_000)), 0);
         while let Some(next) = disk.append(2, journal, &change) {
