@@ -42,6 +42,8 @@ pub struct Line {
     pub ours: Option<f64>,
     pub theirs: Option<f64>,
     pub ratio: Option<Spread>,
+    /// Of our own figure over the rounds, where it is a difference: chance alone may make one that is not there.
+    pub spread: Option<Spread>,
     pub rounds: usize,
     /// User instructions per request, ours and theirs.
     pub instructions: (Option<f64>, Option<f64>),
@@ -56,6 +58,8 @@ pub struct Line {
     pub problem: Option<String>,
     /// What a reader should know beside the numbers.
     pub note: String,
+    /// Should it fail: what is known of the cause, and what was tried.
+    pub cause: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -106,6 +110,12 @@ impl Line {
     }
 
     #[must_use]
+    pub fn cause(mut self, cause: impl Into<String>) -> Self {
+        self.cause = cause.into();
+        self
+    }
+
+    #[must_use]
     pub fn verdict(&self) -> Verdict {
         if let Some(why) = &self.problem {
             return Verdict::DidNotRun(why.clone());
@@ -124,7 +134,7 @@ impl Line {
             (_, Some(true)) => Verdict::Stretch,
             (Some(true), _) => Verdict::Pass,
             (Some(false), _) if self.must.is_none() => Verdict::Reported,
-            (Some(false), _) => Verdict::Fail(String::new()),
+            (Some(false), _) => Verdict::Fail(self.cause.clone()),
         }
     }
 
@@ -134,6 +144,15 @@ impl Line {
         }
         if self.kind == Kind::Paired && self.rounds < ENOUGH_ROUNDS {
             return Some(format!("{} rounds, and {ENOUGH_ROUNDS} are needed", self.rounds));
+        }
+        if let (Some(spread), Some(Bound::Ours(limit))) = (self.spread, self.must) {
+            let doubt = spread.doubt(self.rounds);
+            if (spread.median - limit).abs() <= doubt {
+                return Some(format!(
+                    "{:.1} ± {doubt:.1} {} after {} rounds, and {limit} lies within",
+                    spread.median, self.unit, self.rounds
+                ));
+            }
         }
         match self.foreign {
             Some(foreign) if self.kind == Kind::Timed && foreign > QUIET => Some(format!(
@@ -178,7 +197,8 @@ mod tests {
     fn a_ratio_passes_within_its_bound_and_fails_above() {
         assert_eq!(paired(0.40, 12).verdict(), Verdict::Pass);
         assert_eq!(paired(0.30, 12).verdict(), Verdict::Stretch);
-        assert!(matches!(paired(0.41, 12).verdict(), Verdict::Fail(_)));
+        assert_eq!(paired(0.41, 12).verdict(), Verdict::Fail(String::new()));
+        assert_eq!(paired(0.41, 12).cause("a known one").verdict(), Verdict::Fail("a known one".to_owned()));
     }
 
     #[test]
@@ -202,6 +222,21 @@ mod tests {
             Line { ours: Some(3.0), ..Line::new("B6", "", "–", "ms").kind(Kind::Timed).must(Bound::Ours(5.0)) };
         assert_eq!(Line { foreign: Some(0.05), ..line.clone() }.verdict(), Verdict::Pass);
         assert!(matches!(Line { foreign: Some(0.9), ..line }.verdict(), Verdict::NotJudged(_)));
+    }
+
+    #[test]
+    fn a_difference_is_judged_where_chance_alone_does_not_explain_it() {
+        let line = |median, width| {
+            let spread = Spread { median, low: median - width, high: median + width };
+            let line =
+                Line { ours: Some(median), spread: Some(spread), rounds: 12, ..Line::new("B4", "", "–", "µs") };
+            line.kind(Kind::Timed).must(Bound::Ours(10.0)).verdict()
+        };
+        assert_eq!(line(1.3, 2.0), Verdict::Pass);
+        assert_eq!(line(24.8, 5.0), Verdict::Fail(String::new()));
+        for median in [1.3, 24.8] {
+            assert!(matches!(line(median, 50.0), Verdict::NotJudged(_)), "whichever way it would go");
+        }
     }
 
     #[test]

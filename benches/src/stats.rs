@@ -31,6 +31,14 @@ impl Spread {
         }
         Self::of(&ratios)
     }
+
+    /// How far the median may well be off by chance: two standard errors of the median of so many values, their deviation estimated by the
+    /// quartiles as of a normal distribution (1.253 σ ÷ √n, σ = IQR ÷ 1.349).
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a count")]
+    pub fn doubt(self, values: usize) -> f64 {
+        2.0 * 1.253 * (self.high - self.low) / 1.349 / (values as f64).sqrt()
+    }
 }
 
 /// The value below which this share of all lies, linear between neighbours. None of nothing.
@@ -79,6 +87,14 @@ mod tests {
         assert_eq!(Spread::of_ratios(&ours, &theirs), Some(Spread { median: 0.5, low: 0.5, high: 0.5 }));
         // The quotient of medians would say the same here, and something else as soon as rounds differ.
         assert_eq!(Spread::of_ratios(&[1.0, 9.0], &[2.0, 3.0]).unwrap().median, 1.75);
+    }
+
+    #[test]
+    fn a_median_of_more_values_or_closer_ones_is_more_certain() {
+        let spread = Spread { median: 1.0, low: 0.0, high: 1.349 };
+        assert!((spread.doubt(4) - 1.253).abs() < 1e-9);
+        assert!((spread.doubt(16) - 1.253 / 2.0).abs() < 1e-9);
+        assert_eq!(Spread { median: 1.0, low: 1.0, high: 1.0 }.doubt(4), 0.0);
     }
 
     #[test]

@@ -148,6 +148,8 @@ fn lines(readings: &BTreeMap<&str, Vec<Reading>>, foreign: f64) -> Vec<Line> {
     let (leased, exact) = (added(LEASED), added(EXACT));
     let p50 = |name| median(name, |reading| reading.p50_us).unwrap_or(f64::NAN);
     let p99 = |name| median(name, |reading| reading.p99_us).unwrap_or(f64::NAN);
+    let quartiles = Spread::of(&leased).map(|spread| format!("quartiles {:.2}–{:.2}", spread.low, spread.high));
+    let quartiles = quartiles.unwrap_or_default();
     vec![
         Line { ours, theirs, errors, ..Line::new("B4", CASE, EXACT, "store operations/request") }
             .must(Bound::Ours(0.02))
@@ -156,6 +158,7 @@ fn lines(readings: &BTreeMap<&str, Vec<Reading>>, foreign: f64) -> Vec<Line> {
             ours: percentile(&leased, 0.5),
             theirs: percentile(&exact, 0.5),
             ratio: Spread::of_ratios(&leased, &exact),
+            spread: Spread::of(&leased),
             rounds: leased.len().min(exact.len()),
             foreign: Some(foreign),
             errors,
@@ -163,7 +166,7 @@ fn lines(readings: &BTreeMap<&str, Vec<Reading>>, foreign: f64) -> Vec<Line> {
         }
         .must(Bound::Ours(10.0))
         .note(format!(
-            "p50 and p99: {:.0} and {:.0} µs without, {:.0} and {:.0} with, {:.0} and {:.0} one call each",
+            "{quartiles}; p50 and p99: {:.0} and {:.0} µs without, {:.0} and {:.0} with, {:.0} and {:.0} one call each",
             p50(NONE),
             p99(NONE),
             p50(LEASED),
