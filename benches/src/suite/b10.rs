@@ -22,6 +22,8 @@ use crate::usage::resident_kib;
 
 const PEERS: [Peer; 4] = [Peer::Ours, Peer::Nginx, Peer::Haproxy, Peer::EnvoyList];
 const CONNECTIONS: usize = 64;
+const ENCRYPTION: &str = "encryption takes about as much of every server, and without it the ratio is B1's (docs/performance.md, \
+    \"One run of all\")";
 /// Clients that make handshakes at once.
 const CLIENTS: usize = 8;
 const IDLE: usize = 3_000;
@@ -54,7 +56,9 @@ pub(super) async fn run(programs: &Programs, effort: Effort, findings: &mut Find
             let line = rounds.line("B10", case, Peer::Ours.name(), &subject.name);
             findings.lines.push(match (load, subject.name.as_str()) {
                 (LoadKind::Handshakes, name) if name == Peer::Nginx.name() => line.must(Bound::Ratio(0.9)),
-                (LoadKind::Connections(_), name) if name == Peer::EnvoyList.name() => line.must(Bound::Ratio(0.42)),
+                (LoadKind::Connections(_), name) if name == Peer::EnvoyList.name() => {
+                    line.must(Bound::Ratio(0.42)).cause(ENCRYPTION)
+                }
                 _ => line,
             });
         }
