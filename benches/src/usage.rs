@@ -67,13 +67,23 @@ pub fn resident_kib(root: u32) -> anyhow::Result<f64> {
     Ok(sum)
 }
 
-/// Counts the processor time that is not ours: not this process's, nor that of anything it started.
+/// Counts the processor time that is not ours: not this process's, nor that of anything it started. What the host gives to its other guests
+/// (steal) is the first part of it, and in no process's time.
 #[derive(Debug)]
 pub struct Foreign {
     since: Instant,
     root: u32,
-    busy: f64,
+    machine: Machine,
     own: f64,
+}
+
+/// Seconds of all processors since the machine was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Machine {
+    /// User, nice and system. Interrupts are left out: on loopback they are our own traffic. Where the kernel counts them to whom they interrupt,
+    /// as much of others' work is not seen as they took.
+    busy: f64,
+    steal: f64,
 }
 
 impl Foreign {
@@ -86,14 +96,31 @@ impl Foreign {
     /// Takes `root` and all that it started for ours.
     #[must_use]
     pub fn watch_beside(root: u32) -> Self {
-        Self { since: Instant::now(), root, busy: busy_seconds(), own: cpu_seconds(root) }
+        Self { since: Instant::now(), root, machine: Machine::now(), own: cpu_seconds(root) }
     }
 
     /// Cores, since it began to watch. The kernel counts in hundredths of a second: short windows are blurred.
     #[must_use]
     pub fn cores(&self) -> f64 {
-        let others = (busy_seconds() - self.busy) - (cpu_seconds(self.root) - self.own);
-        (others / self.since.elapsed().as_secs_f64()).max(0.0)
+        self.machine.foreign(Machine::now(), cpu_seconds(self.root) - self.own) / self.since.elapsed().as_secs_f64()
+    }
+}
+
+impl Machine {
+    fn now() -> Self {
+        Self::parse(&fs::read_to_string("/proc/stat").unwrap_or_default())
+    }
+
+    fn parse(stat: &str) -> Self {
+        let words = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
+        let fields: Vec<f64> = words.filter_map(|one| one.parse().ok()).collect();
+        let of = |index: usize| fields.get(index).copied().unwrap_or_default() / TICKS;
+        Self { busy: of(0) + of(1) + of(2), steal: of(7) }
+    }
+
+    /// Seconds until `now` that were not `own`.
+    fn foreign(self, now: Self, own: f64) -> f64 {
+        (now.busy - self.busy - own).max(0.0) + (now.steal - self.steal)
     }
 }
 
@@ -111,14 +138,6 @@ pub fn rested_page_us() -> f64 {
     began.elapsed().as_secs_f64() * 1e6 / f64::from(PAGES)
 }
 
-/// Of all processors: user, nice, system and steal (the host's other guests). Interrupts are left out: on loopback they are our own traffic.
-fn busy_seconds() -> f64 {
-    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let fields: Vec<f64> =
-        text.lines().next().unwrap_or_default().split_whitespace().skip(1).filter_map(|one| one.parse().ok()).collect();
-    [0, 1, 2, 7].into_iter().filter_map(|index| fields.get(index)).sum::<f64>() / TICKS
-}
-
 fn processes() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
@@ -134,6 +153,15 @@ fn stat(id: u32) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_host_takes_is_foreign_however_many_interrupts_are_counted_as_ours() {
+        let (before, after) = ("cpu  100 0 50 900 0 0 10 5\ncpu0 1 1 1", "cpu  1840 0 415 2468 1 0 218 142\n");
+        let (before, after) = (Machine::parse(before), Machine::parse(after));
+        assert_eq!(before, Machine { busy: 1.5, steal: 0.05 });
+        assert!((before.foreign(after, 23.15) - 1.37).abs() < 1e-9, "our own 23.15 s hold 2.08 of interrupts");
+        assert!((before.foreign(after, 20.0) - 2.42).abs() < 1e-9);
+    }
 
     #[test]
     fn what_a_process_started_belongs_to_it() {

@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two changes: what the last one left to do is done, and little of what the next one needs has been taken away by a host that lets its guests'
 /// memory rest.
 const PAUSE: Duration = Duration::from_millis(100);
+/// So long after the first answer a request still belongs to the change: half a pause, so that as much time lies within changes as without.
+const AFTERMATH: Duration = Duration::from_millis(50);
 
 /// What else is asked meanwhile.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +46,8 @@ struct Applied {
     took: Vec<f64>,
     /// Of the sequential client and of the load.
     errors: u64,
-    /// The longest request of the sequential client, in milliseconds, within a change and between changes.
-    longest: (f64, f64),
+    /// The longest request of the sequential client within each change, and within as much time before it; in milliseconds.
+    longest: Vec<(f64, f64)>,
     /// Of a change, on the wire; ours alone.
     bytes: Option<f64>,
     foreign: f64,
@@ -118,10 +120,12 @@ fn own_lines(size: usize, applied: &Applied) -> Vec<Line> {
         _ => time,
     };
     let spread = Spread::of(&applied.took).map(|spread| format!("quartiles {:.2}–{:.2}", spread.low, spread.high));
-    let slowed = (applied.longest.0 - applied.longest.1).max(0.0);
-    let slowest = line("request slowed by a change", "ms", Some(slowed)).kind(Kind::Timed);
+    let slowest = line("request slowed by a change", "ms", slowed(&applied.longest)).kind(Kind::Timed);
     let slowest = if size == 5_000 { slowest.must(Bound::Ours(2.0)) } else { slowest };
-    let note = format!("longest {:.1} ms in a change, {:.1} ms without one", applied.longest.0, applied.longest.1);
+    let (within, before) = longest_of_all(&applied.longest);
+    let note = format!(
+        "upper quartiles of each change's longest request and of the time before it; longest of all {within:.1} and {before:.1} ms"
+    );
     let bytes = line("on the wire, encrypted", "bytes/change", applied.bytes);
     let bytes = if size == 5_000 { bytes.must(Bound::Ours(4_000.0)) } else { bytes };
     vec![time.note(spread.unwrap_or_default()), slowest.note(note), bytes]
@@ -145,7 +149,19 @@ fn against(peer: Peer, size: usize, ours: &Applied, theirs: &Applied) -> Line {
         ..Line::new("B7", format!("{size} routes"), peer.name(), "ms").kind(Kind::Paired)
     };
     let line = if size == 5_000 { line.must(Bound::Ratio(0.02)) } else { line };
-    line.note(format!("peer: {} requests failed, longest {:.1} ms", theirs.errors, theirs.longest.0))
+    line.note(format!("peer: {} requests failed, longest {:.1} ms", theirs.errors, longest_of_all(&theirs.longest).0))
+}
+
+/// What a change does to a request it does in each change; a machine that stands still does it now and then, within changes and without. So the upper
+/// quartiles are set against each other, and not the two longest of all.
+fn slowed(longest: &[(f64, f64)]) -> Option<f64> {
+    let (within, before): (Vec<f64>, Vec<f64>) = longest.iter().copied().unzip();
+    Some((percentile(&within, 0.75)? - percentile(&before, 0.75)?).max(0.0))
+}
+
+fn longest_of_all(longest: &[(f64, f64)]) -> (f64, f64) {
+    let (within, before): (Vec<f64>, Vec<f64>) = longest.iter().copied().unzip();
+    (greatest(&within), greatest(&before))
 }
 
 async fn at_full_speed(programs: &Programs, setup: Setup, changes: usize) -> anyhow::Result<Line> {
@@ -244,15 +260,14 @@ async fn measure(
                 break;
             }
         }
-        windows.push((began, Instant::now() + Duration::from_millis(50)));
+        windows.push((began, Instant::now() + AFTERMATH));
     }
     let foreign = foreign.cores();
     let loaded = load.stop().await;
     let samples = client.stop()?;
     outcome?;
-    let (during, between) = longest(&samples, &windows);
     let failed = samples.iter().filter(|sample| !sample.is_ok()).count() as u64;
-    Ok(Applied { took, errors: failed + loaded?, longest: (during, between), bytes: None, foreign })
+    Ok(Applied { took, errors: failed + loaded?, longest: longest(&samples, &windows), bytes: None, foreign })
 }
 
 /// It ends with the run, whatever becomes of it.
@@ -289,14 +304,19 @@ impl Load {
     }
 }
 
-/// The longest request that began in a window, and the longest that did not.
-fn longest(samples: &[Sample], windows: &[(Instant, Instant)]) -> (f64, f64) {
-    let within =
-        |sample: &&Sample| windows.iter().any(|(from, to)| sample.began + sample.took >= *from && sample.began <= *to);
-    let milliseconds = |sample: &Sample| sample.took.as_secs_f64() * 1000.0;
-    let (during, between): (Vec<&Sample>, Vec<&Sample>) = samples.iter().partition(within);
-    let of = |some: Vec<&Sample>| greatest(&some.into_iter().map(milliseconds).collect::<Vec<_>>());
-    (of(during), of(between))
+/// For each window the longest request that reaches into it, and the longest of those that end before it and begin after the one before.
+fn longest(samples: &[Sample], windows: &[(Instant, Instant)]) -> Vec<(f64, f64)> {
+    let greatest_of = |some: &dyn Fn(&Sample) -> bool| {
+        let some = samples.iter().filter(|sample| some(sample));
+        greatest(&some.map(|sample| sample.took.as_secs_f64() * 1000.0).collect::<Vec<_>>())
+    };
+    let of = |(number, (from, to)): (usize, &(Instant, Instant))| {
+        let free = number.checked_sub(1).map_or(*from - (PAUSE - AFTERMATH), |before| windows[before].1);
+        let within = greatest_of(&|sample| sample.began + sample.took >= *from && sample.began <= *to);
+        let before = greatest_of(&|sample| sample.began > free && sample.began + sample.took < *from);
+        (within, before)
+    };
+    windows.iter().enumerate().map(of).collect()
 }
 
 #[cfg(test)]
@@ -312,8 +332,26 @@ mod tests {
             took: Duration::from_millis(took),
             answer: Err(String::new()),
         };
-        let window = (start + Duration::from_millis(10), start + Duration::from_millis(20));
-        let samples = [sample(0, 5), sample(8, 4), sample(15, 1), sample(30, 7)];
-        assert_eq!(longest(&samples, &[window]), (4.0, 7.0));
+        let window = |from: u64, to: u64| (start + Duration::from_millis(from), start + Duration::from_millis(to));
+        let samples = [
+            sample(60, 3),
+            sample(78, 7),
+            sample(85, 1),
+            sample(95, 6),
+            sample(110, 2),
+            sample(115, 9),
+            sample(130, 1),
+        ];
+        assert_eq!(longest(&samples, &[window(80, 100), window(120, 140)]), [(7.0, 3.0), (9.0, 2.0)]);
+    }
+
+    #[test]
+    fn one_change_in_which_the_machine_stood_still_does_not_decide_and_all_of_them_do() {
+        let mut longest = vec![(1.5, 1.0); 12];
+        longest[3].0 = 9.0;
+        assert_eq!((slowed(&longest), longest_of_all(&longest)), (Some(0.5), (9.0, 1.0)));
+        assert_eq!(slowed(&[(4.5, 1.0); 12]), Some(3.5));
+        assert_eq!(slowed(&[(1.0, 4.5); 12]), Some(0.0));
+        assert_eq!(slowed(&[]), None);
     }
 }
