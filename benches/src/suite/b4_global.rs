@@ -34,6 +34,8 @@ const LEASED: &str = "ours";
 const EXACT: &str = "one store call for each request";
 /// Closed loops that ask for more than the limit allows.
 const CONNECTIONS: usize = 32;
+const LONG_WAY: &str = "a leased limit costs thousands of instructions, where one of a replica alone goes a short way (docs/performance.md, \
+    \"One run of all\")";
 const RUSH: Duration = Duration::from_secs(4);
 
 /// What one window found of two replicas.
@@ -165,6 +167,7 @@ fn lines(readings: &BTreeMap<&str, Vec<Reading>>, foreign: f64) -> Vec<Line> {
             ..Line::new("B4", format!("{CASE}: added p50"), EXACT, "µs").kind(Kind::Timed)
         }
         .must(Bound::Ours(10.0))
+        .cause(LONG_WAY)
         .note(format!(
             "{quartiles}; p50 and p99: {:.0} and {:.0} µs without, {:.0} and {:.0} with, {:.0} and {:.0} one call each",
             p50(NONE),
