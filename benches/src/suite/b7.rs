@@ -31,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(100);
 /// So long after the first answer a request still belongs to the change: half a pause, so that as much time lies within changes as without.
 const AFTERMATH: Duration = Duration::from_millis(50);
+const PAUSES: &str =
+    "it compares two single requests, and a host that pauses its guest decides it: see the upper quartiles";
 
 /// What else is asked meanwhile.
 #[derive(Clone, Copy, Debug)]
@@ -120,11 +122,12 @@ fn own_lines(size: usize, applied: &Applied) -> Vec<Line> {
         _ => time,
     };
     let spread = Spread::of(&applied.took).map(|spread| format!("quartiles {:.2}–{:.2}", spread.low, spread.high));
-    let slowest = line("request slowed by a change", "ms", slowed(&applied.longest)).kind(Kind::Timed);
-    let slowest = if size == 5_000 { slowest.must(Bound::Ours(2.0)) } else { slowest };
     let (within, before) = longest_of_all(&applied.longest);
+    let slowest = line("request slowed by a change", "ms", Some((within - before).max(0.0))).kind(Kind::Timed);
+    let slowest = if size == 5_000 { slowest.must(Bound::Ours(2.0)).cause(PAUSES) } else { slowest };
     let note = format!(
-        "upper quartiles of each change's longest request and of the time before it; longest of all {within:.1} and {before:.1} ms"
+        "longest {within:.1} ms in a change, {before:.1} ms without one; by the upper quartile of each change's {:.1} ms",
+        slowed(&applied.longest).unwrap_or(f64::NAN)
     );
     let bytes = line("on the wire, encrypted", "bytes/change", applied.bytes);
     let bytes = if size == 5_000 { bytes.must(Bound::Ours(4_000.0)) } else { bytes };
@@ -152,8 +155,7 @@ fn against(peer: Peer, size: usize, ours: &Applied, theirs: &Applied) -> Line {
     line.note(format!("peer: {} requests failed, longest {:.1} ms", theirs.errors, longest_of_all(&theirs.longest).0))
 }
 
-/// What a change does to a request it does in each change; a machine that stands still does it now and then, within changes and without. So the upper
-/// quartiles are set against each other, and not the two longest of all.
+/// By the upper quartiles: what a change does to a request it does in each change, and a machine that stands still does it now and then.
 fn slowed(longest: &[(f64, f64)]) -> Option<f64> {
     let (within, before): (Vec<f64>, Vec<f64>) = longest.iter().copied().unzip();
     Some((percentile(&within, 0.75)? - percentile(&before, 0.75)?).max(0.0))

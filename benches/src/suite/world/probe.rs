@@ -40,12 +40,18 @@ impl Probed {
         percentile(&self.own, 0.99)
     }
 
-    /// The last hundred beside the first, by their medians: what grows with the table is in each of them, and a pause of the machine in a few. Of
-    /// fewer routes than two hundred nothing can be said.
+    /// The last hundred beside the first; of fewer routes than two hundred nothing can be said.
     pub(crate) fn slope(&self) -> Option<f64> {
         let count = self.own.len();
         let last = self.own.get(count.checked_sub(END)?..)?;
-        (count >= 2 * END).then(|| Some(percentile(last, 0.5)? / percentile(&self.own[..END], 0.5)?))?
+        (count >= 2 * END).then(|| Some(mean(last)? / mean(&self.own[..END])?))?
+    }
+
+    /// As [`Self::slope`], of medians: what grows with the table is in these too, and a pause of the machine is not.
+    pub(crate) fn steady_slope(&self) -> Option<f64> {
+        let last = self.own.get(self.own.len().checked_sub(END)?..)?;
+        let first = self.own.get(..END)?;
+        Some(percentile(last, 0.5)? / percentile(first, 0.5)?)
     }
 
     pub(crate) fn describe(&self) -> String {
