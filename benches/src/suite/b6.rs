@@ -67,7 +67,7 @@ async fn ours(programs: &Programs, probes: usize, findings: &mut Findings) -> an
         line("p99", "ms", probed.p99()).kind(Kind::Timed).must(Bound::Ours(15.0)),
         line("last 100 / first 100", "x", probed.slope())
             .must(Bound::Ours(1.2))
-            .cause("one pause of the machine among a hundred routes is enough: see the medians")
+            .cause("one pause of the machine among a hundred routes may be enough: see the medians")
             .note(probed.steady_slope().map_or_else(String::new, |slope| format!("of medians {slope:.2}"))),
         line("answers but 404, then 200", "requests", Some(count(probed.wrong))).must(Bound::Ours(0.0)),
     ]);

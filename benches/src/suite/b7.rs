@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// So long after the first answer a request still belongs to the change: half a pause, so that as much time lies within changes as without.
 const AFTERMATH: Duration = Duration::from_millis(50);
 const PAUSES: &str =
-    "it compares two single requests, and a host that pauses its guest decides it: see the upper quartiles";
+    "it compares two single requests, and a host that pauses its guest may decide it: see the upper quartiles";
 
 /// What else is asked meanwhile.
 #[derive(Clone, Copy, Debug)]
