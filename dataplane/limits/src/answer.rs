@@ -132,18 +132,6 @@ struct Text(SmallVec<[u8; 128]>);
 
 impl Text {
     fn number(&mut self, number: u64) {
-        let mut digits = [0_u8; 20];
-        let mut at = digits.len();
-        let mut rest = number;
-        loop {
-            at -= 1;
-            // A digit fits a byte.
-            digits[at] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        self.0.extend_from_slice(&digits[at..]);
+        self.0.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
     }
 }

@@ -29,6 +29,6 @@ pub use counter::{Count, Counters, MAX_KEYS, Registry, RuleId, StoreFailure, Tal
 pub use key::Secret;
 pub use program::{InertRule, Passed, Phase, Program, Round, Sole};
 pub use quota::{InvalidKey, Named};
-pub use rule::{Applied, Plan, Rule};
+pub use rule::{Application, Applied, Plan, Rule};
 pub use shape::{Quota, Shape, Standing, Window};
 pub use time::Time;

@@ -65,8 +65,9 @@ pub struct Applied<'p> {
 
 /// Whether a rule applies.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Application<'p> {
+pub enum Application<'p> {
     Not,
+    /// Something is missing that must not be.
     Denied,
     Applied(Applied<'p>),
 }
@@ -107,7 +108,8 @@ impl Rule {
         })
     }
 
-    pub(crate) fn apply<'p>(&'p self, facts: &Facts<'_>) -> Application<'p> {
+    /// Whether it applies to a request, under which key and at what cost. Nothing is counted.
+    pub fn apply<'p>(&'p self, facts: &Facts<'_>) -> Application<'p> {
         if !self.matches.is_empty() && !self.meets(facts) {
             return Application::Not;
         }

@@ -11,7 +11,7 @@ use portcullis_ir as ir;
 use super::redis::{Redis, cluster};
 use super::support::h2::{connect, exchange};
 use super::support::{Backend, Client, Gateway, Setup, ok, soon};
-use super::world::{connection, fleet, limited, rule, store, window};
+use super::world::{connection, fleet, header, limited, rule, store, window};
 
 const LEASED: &str = "portcullis_dataplane_rate_limit_leased_units_total";
 const RETURNED: &str = "portcullis_dataplane_rate_limit_returned_units_total";
@@ -23,7 +23,8 @@ pub async fn connected(gateway: &Gateway) {
             let page = gateway.admin("GET", "/quotas?policy=team/probe&rule=probe").await;
             let direct = gateway.admin("GET", "/quotas?rule=monthly&key=nobody").await;
             let any = gateway.admin("GET", "/quotas?rule=shared").await;
-            if [page, direct, any].iter().any(|page| page.status == 200) {
+            let keyed = gateway.admin("GET", "/quotas?rule=shared&key=nobody").await;
+            if [page, direct, any, keyed].iter().any(|page| page.status == 200) {
                 return;
             }
         }
@@ -156,6 +157,54 @@ async fn a_large_limit_asks_the_store_seldom() {
     println!("{asked} questions for {admitted} requests");
     assert_eq!(admitted, 4000);
     assert!(asked * 50 <= admitted, "{asked} questions for {admitted} requests are more than 0.02 each");
+}
+
+#[tokio::test]
+async fn what_is_in_hand_is_spent_and_told_as_what_is_waited_for() {
+    let redis = Redis::start(&[]);
+    let cases: [fn(&mut ir::LimitRule); 4] = [
+        |_| {},
+        |rule| rule.limits.push(window(60, 3600)),
+        |rule| rule.response.headers = ir::LimitHeaders::Legacy,
+        |rule| {
+            rule.on_missing_key = ir::OnMissingKey::Deny;
+            rule.cost = ir::Cost::Expression(ir::Expression("int(request.headers['x-cost'])".into()));
+        },
+    ];
+    for (number, case) in cases.into_iter().enumerate() {
+        let mut heard = Vec::new();
+        // A guard that sheds nothing makes a rule go the way of those that may have to wait.
+        for guard in [None, Some(100)] {
+            let shared = rule("shared", &[window(200, 3600)], |rule| {
+                rule.scope = fleet(|fleet| fleet.local_guard = guard);
+                rule.key = vec![header("x-key")];
+                rule.origin.uid = format!("{number}-{}", guard.is_some()).into();
+                case(rule);
+            });
+            let to = connection(ir::StoreMode::Single, &[redis.address()]);
+            let (gateway, _backend) = replica(to, 1, shared).await;
+            let mut client = Client::connect(gateway.address()).await;
+            let mut answers = Vec::new();
+            for request in 0..250 {
+                let key = if request % 50 == 49 { "" } else { "x-key: a\r\n" };
+                let cost = ["x-cost: 1\r\n", "x-cost: 2\r\n", "x-cost: 0\r\n", ""][request % 4];
+                client.send(&format!("GET / HTTP/1.1\r\nhost: a.test\r\n{key}{cost}\r\n")).await;
+                let response = client.response().await;
+                let told = ["ratelimit-policy", "ratelimit", "x-ratelimit-limit", "x-ratelimit-remaining"]
+                    .map(|name| response.header(name).map(untimed));
+                answers.push((response.status, told, response.header("retry-after").is_some()));
+            }
+            heard.push(answers);
+        }
+        assert!(heard[0].iter().any(|(status, ..)| *status == 429), "{number}");
+        assert_eq!(heard[0], heard[1], "{number}");
+    }
+}
+
+/// What is told without the seconds, which go on.
+fn untimed(told: &str) -> String {
+    let limits = told.split(", ").map(|limit| limit.split_once(";t=").map_or(limit, |(limit, _)| limit));
+    limits.collect::<Vec<_>>().join(", ")
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use portcullis_ir::{FleetScope, LimitScope, OnStoreFailure, Precision};
 use portcullis_limits::{self as limits, Applied, Claim, Refused, Standing, Standings, StoreFailure};
 use smallvec::SmallVec;
 
-use super::store::{Book, Heard, Lease, Link, Taken, Wanted, exactly};
+use super::store::{Book, Heard, InHand, Lease, Link, Taken, Wanted, exactly};
 use super::{LimitProgram, Settled};
 
 /// What a request has had of stores, over both phases of its rules.
@@ -189,13 +189,7 @@ async fn leased(
 ) -> Result<Heard, StoreFailure> {
     let lease = fleet.book.lease(applied, || applied.key_text(facts));
     let (reply, ask) = match lease.take(applied.cost, fleet.book.now()) {
-        Taken::Now { standings, renew } => {
-            if renew {
-                fetch(program, fleet, applied, lease);
-            }
-            return Ok(Heard::Granted(standings));
-        }
-        Taken::Refused(standings) => return Ok(Heard::Refused(standings)),
+        Taken::Now(in_hand) => return Ok(from_hand(program, fleet, applied, lease, in_hand)),
         Taken::Overload => return Err(StoreFailure::Overload),
         Taken::Wait { reply, ask } => (reply, ask),
     };
@@ -207,6 +201,54 @@ async fn leased(
         // Whoever asked is gone with its runtime.
         Err(_) => Err(StoreFailure::Connect),
     }
+}
+
+/// Whoever finds that it is time for more sees to it.
+fn from_hand(
+    program: &LimitProgram,
+    fleet: &Fleet<'_>,
+    applied: &Applied<'_>,
+    lease: Arc<Lease>,
+    in_hand: InHand,
+) -> Heard {
+    match in_hand {
+        InHand::Granted { standings, renew } => {
+            if renew {
+                fetch(program, fleet, applied, lease);
+            }
+            Heard::Granted(standings)
+        }
+        InHand::Refused(standings) => Heard::Refused(standings),
+    }
+}
+
+/// As [`settle`], of the only rule of a program, which is leased and has no guard. None: somebody has to be asked, and
+/// nothing was counted.
+///
+/// # Errors
+/// As of [`settle`].
+pub(super) fn settle_in_hand(
+    program: &LimitProgram,
+    settled: &mut Settled<'_>,
+    now: Instant,
+) -> Option<Result<(), ()>> {
+    let applied = settled.applied;
+    let fleet = fleet(program, &applied)?;
+    if applied.cost == 0 || fleet.link.resting().is_some() || hopeless(settled) {
+        return None;
+    }
+    let lease = fleet.book.known(applied.hash)?;
+    let in_hand = lease.take_in_hand(applied.cost, fleet.book.at(now))?;
+    Some(match from_hand(program, &fleet, &applied, lease, in_hand) {
+        Heard::Granted(standings) => {
+            settled.standings = standings;
+            Ok(())
+        }
+        Heard::Refused(standings) => {
+            settled.standings = standings;
+            Err(())
+        }
+    })
 }
 
 async fn exact(

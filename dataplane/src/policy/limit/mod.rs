@@ -27,9 +27,10 @@ use std::time::Instant;
 use http::HeaderMap;
 use portcullis_expressions::{Facts, Identity};
 use portcullis_ir::LimitScope;
-use portcullis_limits::{self as limits, Applied, Book, Claim, Round, Sole, Standings};
+use portcullis_limits::{self as limits, Application, Applied, Book, Claim, Round, Sole, Standings};
 use smallvec::SmallVec;
 
+use self::program::AtOnce;
 use super::{Admitted, Asked, LimitHeaders, Refusal};
 
 /// When rules are asked: those that need nothing of authentication run before it, so that guessing is limited too.
@@ -44,6 +45,13 @@ pub(crate) enum Phase {
 struct Settled<'p> {
     applied: Applied<'p>,
     standings: Standings,
+}
+
+impl Settled<'_> {
+    /// Seconds until all limits of the rule that refuse would not.
+    fn longest_wait(&self) -> u64 {
+        self.standings.iter().map(|standing| standing.retry).max().unwrap_or(1)
+    }
 }
 
 type AllSettled<'p> = SmallVec<[Settled<'p>; 2]>;
@@ -88,15 +96,21 @@ pub(crate) type Told = Result<Option<Box<LimitHeaders>>, Box<Refusal>>;
 /// What most limits are: as [`admit`], without a word to anybody else. None: something has to be waited for, and nothing was
 /// counted. What there is to tell is given, else.
 pub(crate) fn admit_at_once(program: &LimitProgram, asked: &Asked<'_>) -> Option<Told> {
-    if !program.immediate {
-        return None;
+    match program.at_once {
+        AtOnce::Nothing => None,
+        AtOnce::Own => Some(own(program, asked)),
+        AtOnce::Leased => leased(program, asked),
     }
+}
+
+/// This replica counts for itself.
+fn own(program: &LimitProgram, asked: &Asked<'_>) -> Told {
     if let Some(rule) = program.rules.sole() {
-        return Some(alone(program, rule.decide(&asked.facts(None), program.time(asked.now))));
+        return alone(program, rule.decide(&asked.facts(None), program.time(asked.now)));
     }
     let round = program.rules.round(limits::Phase::Early, &asked.facts(None));
     if let Some(rule) = round.denied {
-        return Some(Err(answer::denied(rule)));
+        return Err(answer::denied(rule));
     }
     let mut claims: SmallVec<[Claim<'_>; 4]> = SmallVec::new();
     for applied in &round.applied {
@@ -107,7 +121,7 @@ pub(crate) fn admit_at_once(program: &LimitProgram, asked: &Asked<'_>) -> Option
     if let Err(refused) = charged {
         let settled = all_settled(&round, &standings);
         let which = answer::owner(&settled, refused.claim);
-        return Some(Err(answer::refused(&settled, which, refused.standing.retry)));
+        return Err(answer::refused(&settled, which, refused.standing.retry));
     }
     for applied in &round.applied {
         applied.rule.counters.tally.allowed.increment();
@@ -115,6 +129,27 @@ pub(crate) fn admit_at_once(program: &LimitProgram, asked: &Asked<'_>) -> Option
     let mut told = None;
     if program.tells {
         answer::tell(&all_settled(&round, &standings), &mut told);
+    }
+    Ok(told)
+}
+
+/// The only limit is the fleet's, and units are in hand.
+fn leased(program: &LimitProgram, asked: &Asked<'_>) -> Option<Told> {
+    let rule = program.rules.rules().first()?;
+    let applied = match rule.apply(&asked.facts(None)) {
+        Application::Not => return Some(Ok(None)),
+        Application::Denied => return Some(Err(answer::denied(rule))),
+        Application::Applied(applied) => applied,
+    };
+    let mut settled = Settled { applied, standings: Standings::new() };
+    if fleet::settle_in_hand(program, &mut settled, asked.now)?.is_err() {
+        let retry = settled.longest_wait();
+        return Some(Err(answer::refused(&[settled], 0, retry)));
+    }
+    rule.counters.tally.allowed.increment();
+    let mut told = None;
+    if program.tells {
+        answer::tell(&[settled], &mut told);
     }
     Some(Ok(told))
 }
@@ -184,8 +219,7 @@ async fn settle<'p>(
             Ok(outcomes) => so_far.outcomes.extend(outcomes),
             Err(which) => {
                 limits::give_back(&claims, program.time(now));
-                let standing = settled[which].standings.iter().map(|standing| standing.retry).max().unwrap_or(1);
-                return Err(answer::refused(&settled, which, standing));
+                return Err(answer::refused(&settled, which, settled[which].longest_wait()));
             }
         }
     }

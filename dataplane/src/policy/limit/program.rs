@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use portcullis_ir::{self as ir, LimitScope};
+use portcullis_ir::{self as ir, LimitScope, Precision};
 use portcullis_limits::{Phase, Program, Rule, Shape, Time};
 
 use super::State;
@@ -16,6 +16,16 @@ pub(super) struct Fleet {
     pub(super) link: Arc<store::Link>,
 }
 
+/// What is decided without waiting for anybody. Its rules are enforced and ask nothing of identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AtOnce {
+    Nothing,
+    /// All: this replica counts every rule for itself.
+    Own,
+    /// The only rule, while units that were leased are in hand.
+    Leased,
+}
+
 #[derive(Debug)]
 pub(crate) struct LimitProgram {
     pub(super) rules: Program,
@@ -23,11 +33,28 @@ pub(crate) struct LimitProgram {
     pub(super) fleets: Box<[Option<Fleet>]>,
     /// A quota of the calendar is among the limits.
     calendar: bool,
-    /// Every rule is enforced, counted by this replica for itself, and asks nothing of identity: nobody has to be waited for.
-    pub(super) immediate: bool,
+    pub(super) at_once: AtOnce,
     /// Clients are told where they stand.
     pub(super) tells: bool,
     state: Arc<State>,
+}
+
+impl AtOnce {
+    fn of(rules: &Program) -> Self {
+        let replica = |rule: &Rule| matches!(rule.scope, LimitScope::Replica);
+        if !rules.phase(Phase::Late).is_empty() || rules.rules().iter().any(|rule| rule.shadow) {
+            return Self::Nothing;
+        }
+        match rules.rules() {
+            all if all.iter().all(replica) => Self::Own,
+            [Rule { scope: LimitScope::Fleet(scope), .. }]
+                if scope.precision == Precision::Leased && scope.local_guard.is_none() =>
+            {
+                Self::Leased
+            }
+            _ => Self::Nothing,
+        }
+    }
 }
 
 impl LimitProgram {
@@ -47,10 +74,9 @@ impl LimitProgram {
         let fleets = fleets.collect();
         let shapes = rules.rules().iter().flat_map(|rule| rule.plans()).flat_map(|(_, plan)| &plan.shapes);
         let calendar = shapes.into_iter().any(|shape| matches!(shape, Shape::Calendar(_)));
-        let alone = |rule: &Rule| !rule.shadow && matches!(rule.scope, LimitScope::Replica);
-        let immediate = rules.phase(Phase::Late).is_empty() && rules.rules().iter().all(alone);
         let tells = rules.rules().iter().any(|rule| rule.response.headers != ir::LimitHeaders::None);
-        let program = Arc::new(Self { rules, fleets, calendar, immediate, tells, state: Arc::clone(state) });
+        let at_once = AtOnce::of(&rules);
+        let program = Arc::new(Self { rules, fleets, calendar, at_once, tells, state: Arc::clone(state) });
         state.compiled(&program);
         program
     }

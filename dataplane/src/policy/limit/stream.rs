@@ -81,7 +81,7 @@ fn count(program: &LimitProgram, round: &Round<'_>, now: Instant, shadow: bool) 
 }
 
 impl<'a> Newcomer<'a> {
-    fn facts(&self, headers: &'a HeaderMap) -> Facts<'a> {
+    pub(super) fn facts(&self, headers: &'a HeaderMap) -> Facts<'a> {
         Facts {
             method: &Method::CONNECT,
             scheme: self.protocol,

@@ -220,3 +220,50 @@ async fn so_many_requests_wait_for_the_units_of_one_key_and_no_more() {
     assert!(waiting.iter().all(|(admitted, wait)| *admitted && *wait <= TIMEOUT + TICK));
     assert_eq!(world.failures(Overload), 50);
 }
+
+#[test]
+fn only_what_can_be_decided_without_waiting_is_decided_at_once() {
+    let program = |rules: Vec<ir::LimitRule>| World::new("127.0.0.1:1".to_owned(), rules).program.at_once;
+    let own = |name| ir::LimitRule { scope: LimitScope::Replica, ..rule(name, |_| {}) };
+    let leased = || rule("leased", |_| {});
+    assert_eq!(program(vec![own("a"), own("b")]), AtOnce::Own);
+    assert_eq!(program(vec![leased()]), AtOnce::Leased);
+    for rules in [
+        vec![leased(), own("a")],
+        vec![rule("guarded", |fleet| fleet.local_guard = Some(2))],
+        vec![rule("exact", |fleet| fleet.precision = ir::Precision::Exact)],
+        vec![ir::LimitRule { shadow: true, ..leased() }],
+        vec![ir::LimitRule { key: vec![ir::KeyPart::ApiKey], ..leased() }],
+    ] {
+        assert_eq!(program(rules.clone()), AtOnce::Nothing, "{rules:?}");
+    }
+}
+
+#[tokio::test]
+async fn units_in_hand_are_spent_without_the_store_and_nothing_is_counted_where_there_are_none() {
+    let redis = Redis::start(&[]);
+    let patient = rule("leased", |fleet| fleet.store_timeout = PATIENCE);
+    let world = World::new(redis.address(), vec![patient]).connected();
+    let (headers, program) = (HeaderMap::new(), &world.program);
+    let client = IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0001));
+    let newcomer = Newcomer { client, server_name: "", protocol: "tcp", now: Instant::now() };
+    let round = program.rules.round(limits::Phase::Early, &newcomer.facts(&headers));
+    let in_hand = || {
+        let mut settled = Settled { applied: round.applied[0], standings: Standings::new() };
+        let passes = fleet::settle_in_hand(program, &mut settled, Instant::now());
+        passes.map(|passes| (passes, settled.standings[0].remaining))
+    };
+    assert_eq!(in_hand(), None, "nobody has asked yet");
+    // A lease grows while it is spent quickly.
+    let mut asked = 0;
+    while in_hand().is_none() {
+        asked += 1;
+        assert!(asked < 900 && world.ask(1).await.0);
+    }
+    let _stalled = world.stall();
+    let spent: Vec<(Result<(), ()>, u64)> = std::iter::from_fn(in_hand).collect();
+    let most = 1000 - asked - 1;
+    let expected: Vec<_> = (1..=spent.len() as u64).map(|number| (Ok(()), most - number)).collect();
+    assert_eq!(spent, expected, "each is told what is left");
+    assert_eq!(program.rules.rules()[0].counters.tally.leased.value(), asked + 1 + spent.len() as u64);
+}

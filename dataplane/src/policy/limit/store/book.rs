@@ -23,7 +23,8 @@ const GIVEN_AT_ONCE: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Book {
     pub(crate) counters: Arc<Counters>,
-    shards: [Mutex<HashMap<u64, Arc<Lease>>>; SHARDS],
+    /// By the key's hash.
+    shards: [Mutex<HashMap<u64, Arc<Lease>, foldhash::fast::RandomState>>; SHARDS],
     /// Leases with units in them.
     holding: Mutex<Vec<Arc<Lease>>>,
     since: Instant,
@@ -36,7 +37,12 @@ impl Book {
 
     /// Milliseconds of the clock that leases live by.
     pub(crate) fn now(&self) -> u64 {
-        millis(self.since.elapsed())
+        self.at(Instant::now())
+    }
+
+    /// As [`Self::now`], of another moment.
+    pub(crate) fn at(&self, moment: Instant) -> u64 {
+        millis(moment.saturating_duration_since(self.since))
     }
 
     /// The lease of a key; `key` is asked for its text only when it is new.

@@ -73,15 +73,19 @@ struct Waiter {
     reply: oneshot::Sender<Reply>,
 }
 
+/// What is known of a key without asking anybody.
+#[derive(Debug)]
+pub(crate) enum InHand {
+    /// Units were there, and are taken. `renew`: whoever gets this has to take more from the store.
+    Granted { standings: Standings, renew: bool },
+    /// The store has just said that there are none.
+    Refused(Standings),
+}
+
 /// How a request fares that wants units.
 #[derive(Debug)]
 pub(crate) enum Taken {
-    /// And whether it is time for more.
-    Now {
-        standings: Standings,
-        renew: bool,
-    },
-    Refused(Standings),
+    Now(InHand),
     /// Wait; `ask` says that whoever gets this has to ask the store.
     Wait {
         reply: oneshot::Receiver<Reply>,
@@ -102,19 +106,27 @@ impl Lease {
         }
     }
 
-    /// `now` in milliseconds of a clock that does not go back.
-    pub(crate) fn take(&self, units: u64, now: u64) -> Taken {
+    /// None: nothing was taken, and the store has to be asked, or is being asked. `now` in milliseconds of a clock that does
+    /// not go back.
+    pub(crate) fn take_in_hand(&self, units: u64, now: u64) -> Option<InHand> {
         self.used.store(now, Ordering::Relaxed);
-        if let Some(left) = self.spend(units, now) {
-            let mut inner = self.lock();
+        let left = self.spend(units, now);
+        let mut inner = self.lock();
+        if let Some(left) = left {
             let renew = !inner.asking && inner.size > 1 && left <= inner.size / 2 && now >= inner.refused_until;
             inner.asking |= renew;
-            return Taken::Now { standings: inner.standings_with(left, true), renew };
+            return Some(InHand::Granted { standings: inner.standings_with(left, true), renew });
+        }
+        let refused = now < inner.refused_until && inner.waiting.is_empty();
+        refused.then(|| InHand::Refused(inner.standings_with(self.units(now), false)))
+    }
+
+    /// As [`Self::take_in_hand`], and waits in line for what the store gives.
+    pub(crate) fn take(&self, units: u64, now: u64) -> Taken {
+        if let Some(in_hand) = self.take_in_hand(units, now) {
+            return Taken::Now(in_hand);
         }
         let mut inner = self.lock();
-        if now < inner.refused_until && inner.waiting.is_empty() {
-            return Taken::Refused(inner.standings_with(self.units(now), false));
-        }
         if inner.waiting.len() >= WAITING {
             return Taken::Overload;
         }

@@ -11,7 +11,7 @@ mod question;
 mod stores;
 
 pub(super) use book::{Book, Wanted, asked_directly, exactly};
-pub(super) use lease::{Heard, Lease, Taken};
+pub(super) use lease::{Heard, InHand, Lease, Taken};
 pub(super) use link::Link;
 #[cfg(test)]
 pub(in crate::policy::limit) use link::QUESTIONS;
