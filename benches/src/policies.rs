@@ -88,6 +88,14 @@ impl Case {
         [None, Some(limit(false)), Some(limit(true))].map(|limit| Self { limit, requests, ..Self::of(script.clone()) })
     }
 
+    /// No policy, and with a limit that the fleet counts in a store.
+    #[must_use]
+    pub fn fleet(limit: LimitSetup) -> [Self; 2] {
+        let without = Self::of(Script::repeated(request("")));
+        let with = Self { limit: Some(limit), ..without.clone() };
+        [without, with]
+    }
+
     /// With fewer clients and requests, for whoever takes ten times as long.
     #[must_use]
     pub fn fewer(&self) -> Self {

@@ -47,10 +47,10 @@ enum Command {
         #[arg(long)]
         findings: PathBuf,
     },
-    /// A fixed rate of plain requests; prints what was found as JSON.
+    /// A fixed rate of plain requests to each of some addresses, in turn; prints what was found as JSON.
     Fixed {
-        #[arg(long)]
-        address: SocketAddr,
+        #[arg(long, value_delimiter = ',')]
+        addresses: Vec<SocketAddr>,
         #[arg(long)]
         connections: u32,
         #[arg(long)]
@@ -152,8 +152,9 @@ fn main() -> anyhow::Result<ExitCode> {
             std::fs::write(findings, serde_json::to_string(&found)?)?;
             Ok(ExitCode::SUCCESS)
         }),
-        Command::Fixed { address, connections, rate, seconds } => {
-            let outcome = fixed::run(&Ask::plain(address), connections, rate, Duration::from_secs(seconds));
+        Command::Fixed { addresses, connections, rate, seconds } => {
+            let asks: Vec<Ask> = addresses.into_iter().map(Ask::plain).collect();
+            let outcome = fixed::run(&asks, connections, rate, Duration::from_secs(seconds));
             println!("{}", serde_json::to_string(&outcome)?);
             Ok(ExitCode::SUCCESS)
         }

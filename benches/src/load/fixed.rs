@@ -22,16 +22,20 @@ pub struct Outcome {
     pub errors: u64,
 }
 
-/// `rate` requests a second over so many connections.
-pub fn run(ask: &Ask, connections: u32, rate: u32, time: Duration) -> Outcome {
+/// `rate` requests a second over so many connections, to each of several servers in turn: never to two of them at once, by chance
+/// or for a whole window.
+pub fn run(asks: &[Ask], connections: u32, rate: u32, time: Duration) -> Outcome {
     // In one connection's turn.
     let interval = Duration::from_secs(1) * connections / rate.max(1);
+    let turns = (0..connections).flat_map(|_| asks);
+    let all = connections * u32::try_from(asks.len()).unwrap_or(u32::MAX);
     // All connections are open before the first request is due.
     let start = Instant::now() + Duration::from_millis(200);
-    let threads: Vec<_> = (0..connections)
-        .map(|index| {
+    let threads: Vec<_> = turns
+        .zip(0..all)
+        .map(|(ask, index)| {
             let (request, address) = (ask.bytes(), ask.address);
-            let first = start + interval * index / connections;
+            let first = start + interval * index / all.max(1);
             let goes_on = move |due| due < start + time;
             thread::spawn(move || connection(&mut Connection::new(address), &request, first, interval, goes_on))
         })

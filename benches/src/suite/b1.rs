@@ -100,7 +100,7 @@ async fn fixed_rate(servers: &[(&str, SocketAddr)], upstream: SocketAddr, rounds
     for round in 0..rounds {
         all.shuffle(&mut rand::rng());
         for (name, address) in &all {
-            let outcome = fixed(*address, RATE).await.with_context(|| (*name).to_owned())?;
+            let outcome = fixed(&[*address], RATE).await.with_context(|| (*name).to_owned())?;
             by_name.entry((*name).to_owned()).or_default().push(outcome);
         }
         super::say(&format!("fixed rate, round {} of {rounds}", round + 1));
@@ -108,11 +108,12 @@ async fn fixed_rate(servers: &[(&str, SocketAddr)], upstream: SocketAddr, rounds
     Ok(Latencies { by_name, foreign: foreign.cores() })
 }
 
-/// One window, by a process of its own on the load's core.
-pub(super) async fn fixed(address: SocketAddr, rate: u32) -> anyhow::Result<Outcome> {
+/// One window, by a process of its own on the load's core; `rate` to each.
+pub(super) async fn fixed(addresses: &[SocketAddr], rate: u32) -> anyhow::Result<Outcome> {
     let mut command = Command::new("taskset");
     command.args(["-c", &LOAD_CORE.to_string()]).arg(std::env::current_exe()?).arg("fixed");
-    command.args(["--address", &address.to_string(), "--connections", &CONNECTIONS.to_string()]);
+    let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+    command.args(["--addresses", &addresses.join(","), "--connections", &CONNECTIONS.to_string()]);
     command.args(["--rate", &rate.to_string(), "--seconds", &WINDOW_SECONDS.to_string()]);
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await?;
     let text = String::from_utf8_lossy(&output.stdout);

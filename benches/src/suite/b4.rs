@@ -81,7 +81,7 @@ pub(super) async fn run(programs: &Programs, effort: Effort, findings: &mut Find
 }
 
 /// Instructions that a limit adds to a request.
-async fn counted(
+pub(super) async fn counted(
     programs: &Programs,
     upstreams: &Upstreams,
     peer: Peer,

@@ -13,12 +13,13 @@ use tokio::process::Command;
 
 use super::servers::{self, Variant};
 use super::upstream::Upstreams;
-use super::{Effort, Findings, b1};
+use super::{Effort, Findings, b1, b4};
 use crate::child::{Running, free_address};
 use crate::line::{Bound, Kind, Line};
 use crate::load::fixed::Outcome;
 use crate::load::{Ask, wrk};
 use crate::peers::{FleetSetup, LimitSetup, Peer, Programs, Server, Setup};
+use crate::policies::Case;
 use crate::stats::{Spread, percentile};
 use crate::usage::{Foreign, cpu_ns};
 
@@ -34,8 +35,10 @@ const LEASED: &str = "ours";
 const EXACT: &str = "one store call for each request";
 /// Closed loops that ask for more than the limit allows.
 const CONNECTIONS: usize = 32;
-const LONG_WAY: &str = "a leased limit costs thousands of instructions, where one of a replica alone goes a short way (docs/performance.md, \
+const COLD: &str = "what a leased limit adds runs from cold caches where a core sleeps between requests (docs/performance.md, \
     \"One run of all\")";
+/// What a lease adds is a small difference of two p50s: so many windows of each in a round.
+const WINDOWS: usize = 2;
 const RUSH: Duration = Duration::from_secs(4);
 
 /// What one window found of two replicas.
@@ -73,17 +76,26 @@ pub(super) async fn run(programs: &Programs, effort: Effort, findings: &mut Find
     }
     let foreign = Foreign::watch();
     let mut readings: BTreeMap<&str, Vec<Reading>> = BTreeMap::new();
-    for round in 0..effort.rounds {
+    let rounds = WINDOWS * effort.rounds;
+    for round in 0..rounds {
         all.shuffle(&mut rand::rng());
         for (name, servers) in &all {
             readings.entry(name).or_default().push(window(servers, &store).await.context(*name)?);
         }
-        super::say(&format!("{CASE}: round {} of {}", round + 1, effort.rounds));
+        super::say(&format!("{CASE}: round {} of {rounds}", round + 1));
     }
     findings.lines.extend(lines(&readings, foreign.cores()));
     for (_, servers) in all {
         servers::stop(servers).await;
     }
+    let [without, with] = Case::fleet(LimitSetup { told: false, ..limit(false, second) });
+    let silent = b4::counted(programs, &upstreams, Peer::Ours, &without, &with).await?;
+    let [without, with] = Case::fleet(limit(false, second));
+    let told = b4::counted(programs, &upstreams, Peer::Ours, &without, &with).await?;
+    let line = Line { ours: Some(told), ..Line::new("B4", format!("{CASE}: added"), "–", "instr/request") };
+    findings
+        .lines
+        .push(line.note(format!("{silent:.0} where clients are not told; its part of the store's answers included")));
 
     // A store that knows nothing of what came before.
     let store = Redis::start().await?;
@@ -111,22 +123,14 @@ async fn replicas(
     Ok(servers::start_variants(programs, variants, "B4", CASE, findings).await?.0)
 }
 
-/// Both replicas at once, at a fixed rate.
+/// Both replicas in turn, at a fixed rate. Two loads that begin by themselves would meet for a whole window, or not at all.
 async fn window(servers: &[Server], store: &Redis) -> anyhow::Result<Reading> {
     let (before, store_before) = (store.operations().await?, cpu_ns(store.running.id())?);
-    let asked = servers.iter().map(|server| b1::fixed(server.setup.listen, RATE));
-    let outcomes: Vec<Outcome> = futures::future::try_join_all(asked).await?;
+    let addresses: Vec<SocketAddr> = servers.iter().map(|server| server.setup.listen).collect();
+    let Outcome { p50_us, p99_us, requests, errors } = b1::fixed(&addresses, RATE).await?;
     let store_ns = cpu_ns(store.running.id())? - store_before;
     let operations = store.operations().await? - before;
-    let mean = |of: fn(&Outcome) -> f64| outcomes.iter().map(of).sum::<f64>() / f64::from(REPLICAS);
-    Ok(Reading {
-        p50_us: mean(|outcome| outcome.p50_us),
-        p99_us: mean(|outcome| outcome.p99_us),
-        requests: outcomes.iter().map(|outcome| outcome.requests).sum(),
-        errors: outcomes.iter().map(|outcome| outcome.errors).sum(),
-        operations,
-        store_ns,
-    })
+    Ok(Reading { p50_us, p99_us, requests, errors, operations, store_ns })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
@@ -167,7 +171,7 @@ fn lines(readings: &BTreeMap<&str, Vec<Reading>>, foreign: f64) -> Vec<Line> {
             ..Line::new("B4", format!("{CASE}: added p50"), EXACT, "µs").kind(Kind::Timed)
         }
         .must(Bound::Ours(10.0))
-        .cause(LONG_WAY)
+        .cause(COLD)
         .note(format!(
             "{quartiles}; p50 and p99: {:.0} and {:.0} µs without, {:.0} and {:.0} with, {:.0} and {:.0} one call each",
             p50(NONE),
