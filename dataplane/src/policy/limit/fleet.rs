@@ -227,18 +227,15 @@ fn from_hand(
 ///
 /// # Errors
 /// As of [`settle`].
-pub(super) fn settle_in_hand(
-    program: &LimitProgram,
-    settled: &mut Settled<'_>,
-    now: Instant,
-) -> Option<Result<(), ()>> {
+pub(super) fn settle_in_hand(program: &LimitProgram, settled: &mut Settled<'_>) -> Option<Result<(), ()>> {
     let applied = settled.applied;
     let fleet = fleet(program, &applied)?;
     if applied.cost == 0 || fleet.link.resting().is_some() || hopeless(settled) {
         return None;
     }
     let lease = fleet.book.known(applied.hash)?;
-    let in_hand = lease.take_in_hand(applied.cost, fleet.book.at(now))?;
+    // By the time that it is: the request may have begun in a period of the calendar that is over.
+    let in_hand = lease.take_in_hand(applied.cost, fleet.book.now())?;
     Some(match from_hand(program, &fleet, &applied, lease, in_hand) {
         Heard::Granted(standings) => {
             settled.standings = standings;

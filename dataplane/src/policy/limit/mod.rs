@@ -142,7 +142,7 @@ fn leased(program: &LimitProgram, asked: &Asked<'_>) -> Option<Told> {
         Application::Applied(applied) => applied,
     };
     let mut settled = Settled { applied, standings: Standings::new() };
-    if fleet::settle_in_hand(program, &mut settled, asked.now)?.is_err() {
+    if fleet::settle_in_hand(program, &mut settled)?.is_err() {
         let retry = settled.longest_wait();
         return Some(Err(answer::refused(&[settled], 0, retry)));
     }

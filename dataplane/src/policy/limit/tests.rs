@@ -250,7 +250,7 @@ async fn units_in_hand_are_spent_without_the_store_and_nothing_is_counted_where_
     let round = program.rules.round(limits::Phase::Early, &newcomer.facts(&headers));
     let in_hand = || {
         let mut settled = Settled { applied: round.applied[0], standings: Standings::new() };
-        let passes = fleet::settle_in_hand(program, &mut settled, Instant::now());
+        let passes = fleet::settle_in_hand(program, &mut settled);
         passes.map(|passes| (passes, settled.standings[0].remaining))
     };
     assert_eq!(in_hand(), None, "nobody has asked yet");

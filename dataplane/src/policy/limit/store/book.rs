@@ -37,12 +37,7 @@ impl Book {
 
     /// Milliseconds of the clock that leases live by.
     pub(crate) fn now(&self) -> u64 {
-        self.at(Instant::now())
-    }
-
-    /// As [`Self::now`], of another moment.
-    pub(crate) fn at(&self, moment: Instant) -> u64 {
-        millis(moment.saturating_duration_since(self.since))
+        millis(self.since.elapsed())
     }
 
     /// The lease of a key; `key` is asked for its text only when it is new.
