@@ -110,9 +110,9 @@ impl Lease {
     /// not go back.
     pub(crate) fn take_in_hand(&self, units: u64, now: u64) -> Option<InHand> {
         self.used.store(now, Ordering::Relaxed);
-        let left = self.spend(units, now);
+        // Under the lock: what is granted meanwhile would be told as left, or as taken, by mistake.
         let mut inner = self.lock();
-        if let Some(left) = left {
+        if let Some(left) = self.spend(units, now) {
             let renew = !inner.asking && inner.size > 1 && left <= inner.size / 2 && now >= inner.refused_until;
             inner.asking |= renew;
             return Some(InHand::Granted { standings: inner.standings_with(left, true), renew });
