@@ -226,7 +226,7 @@ fn from_hand(
 /// nothing was counted.
 ///
 /// # Errors
-/// As of [`settle`].
+/// It is refused, and its standings say when to come again.
 pub(super) fn settle_in_hand(program: &LimitProgram, settled: &mut Settled<'_>) -> Option<Result<(), ()>> {
     let applied = settled.applied;
     let fleet = fleet(program, &applied)?;
