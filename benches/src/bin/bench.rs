@@ -49,7 +49,7 @@ enum Command {
     },
     /// A fixed rate of plain requests to each of some addresses, in turn; prints what was found as JSON.
     Fixed {
-        #[arg(long, value_delimiter = ',')]
+        #[arg(long, required = true, value_delimiter = ',')]
         addresses: Vec<SocketAddr>,
         #[arg(long)]
         connections: u32,
